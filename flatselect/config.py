@@ -1,0 +1,225 @@
+"""The sections of a study file and what each of their keys may be."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    StringConstraints,
+    Tag,
+)
+
+Augmentation = Literal["none", "flip", "shift", "flip+shift"]
+Fraction = Annotated[FiniteFloat, Field(gt=0, lt=1)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+Scalar = bool | int | FiniteFloat | str
+
+
+class Section(BaseModel):
+    """A table of a study file: unknown keys are refused, values are not converted between kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StudySection(Section):
+    """`[study]`: what the search is called, how long it runs, and who suggests."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    storage: str | None = Field(None, description="SQLAlchemy URL; default: NAME.db beside the study file")
+    checkpoints: str | None = Field(None, description="folder; default: NAME-checkpoints beside the study file")
+    trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")
+    timeout: Positive | None = Field(None, description="seconds after which no new trial starts")
+    sampler: Literal["tpe", "random", "gp"] = "tpe"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    objective: Literal["predicted_test_score"] = "predicted_test_score"
+    direction: Literal["maximize"] = "maximize"
+    max_failures_in_row: PositiveInt = Field(5, description="failed trials in a row after which the search stops")
+
+
+class DataSection(Section):
+    """`[data]`: the labelled images to train on, and those that only an audit after the search may see."""
+
+    train: str = Field(description="digits, a torchvision set by name, folder:PATH or arrays:FILE.npz")
+    audit: str | None = Field(None, description="the same forms; a named set's own test part")
+    size: PositiveInt | None = Field(None, description="training images, drawn by class; default: all")
+    audit_size: PositiveInt | None = None
+    root: str | None = Field(None, description="folder of torchvision's sets")
+    download: bool = False
+    image_size: PositiveInt | None = Field(None, description="images are resized to this height and width")
+    mean: list[FiniteFloat] | None = Field(None, description="by channel, on [0, 1]; default: of the training images")
+    std: list[Positive] | None = None
+    augmentation: Augmentation = "none"
+    loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="DataLoader processes, for folder: sets")
+
+
+class CnnArchitecture(Section):
+    """`[model.args]` of the built-in family `cnn`: stages of blocks, global average pooling, one linear layer."""
+
+    width: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="channels of the first stage")
+    width_growth: Annotated[FiniteFloat, Field(ge=1, le=4)] = Field(2.0, description="channels, stage over stage")
+    stages: Annotated[int, Field(ge=1, le=6)] = 2
+    depth: Annotated[int, Field(ge=1, le=64)] = Field(1, description="blocks a stage")
+    kernel_size: Literal[1, 3, 5, 7, 9] = 3
+    block: Literal["plain", "residual", "depthwise", "inverted_residual"] = "plain"
+    expansion: Annotated[int, Field(ge=1, le=12)] = Field(4, description="of inverted residual blocks")
+    downsampling: Literal["stride", "max_pool", "average_pool"] = "stride"
+    norm: Literal["batch", "group", "none"] = "batch"
+    activation: Literal["relu", "leaky_relu", "relu6", "silu"] = "relu"
+    dropout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    last_conv1x1: bool = Field(False, description="a last 1×1 convolution before the pooling")
+
+
+class ModelSection(Section):
+    """`[model]`: which family is searched, and its fixed arguments."""
+
+    name: str = Field("cnn", description="cnn, torchvision:NAME, timm:NAME or module:function")
+    args: dict[str, Any] = Field(default_factory=dict, description="fixed arguments of the model")
+
+
+class TrainingSection(Section):
+    """`[training]`: every hyper-parameter of training; `[search_space]` may vary each."""
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 64
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = Field(0.9, description="of sgd")
+    nesterov: bool = False
+    weight_decay: NonNegative = 0.0
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: NonNegative = 0.0
+    step_epochs: PositiveInt = Field(10, description="of the step schedule")
+    step_factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = Field(0.1, description="of the step schedule")
+    label_smoothing: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    gradient_clip: Positive | None = Field(None, description="largest norm of the gradient")
+    target_train_loss: Positive | None = Field(None, description="training ends early at this training loss")
+    mixed_precision: bool = Field(True, description="bfloat16 autocast, on a GPU only")
+
+
+class MeasureSection(Section):
+    """`[measure]`: when and on what flatness is measured."""
+
+    every: PositiveInt = Field(1, description="epochs; the last one is always measured")
+    probe: PositiveInt = Field(512, description="training images, drawn once for the whole study")
+    batch_size: PositiveInt = 256
+
+
+class CalibrationSection(Section):
+    """`[calibration]`: where the map from flatness to the test gap comes from."""
+
+    trials: Annotated[int, Field(ge=0)] = Field(8, description="first trials, each holding out a part of the data")
+    holdout: Fraction = Field(0.2, description="part of the labelled data a calibration trial holds out")
+    coverage: Fraction = Field(0.9, description="of the prediction intervals")
+    estimator: Literal["ridge", "gaussian_process"] = "ridge"
+    artifact: str | None = Field(None, description="a calibrator's JSON file, used instead of calibration trials")
+
+
+class PrunerSection(Section):
+    """`[pruner]`: when a trial is given up."""
+
+    name: Literal["flatness", "median", "none"] = "flatness"
+    startup_trials: Annotated[int, Field(ge=0)] = Field(4, description="finished trials before any is pruned")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(2, description="epochs of each trial before it may be pruned")
+    patience: PositiveInt = Field(1, description="epochs in a row that must speak for pruning")
+    margin: NonNegative = Field(0.0, description="by how much the upper bound must fall short")
+
+
+class RaySection(Section):
+    """`[ray]`: where trials run."""
+
+    backend: Literal["ray", "inline"] = "ray"
+    address: str | None = Field(None, description="of a running cluster; default: RAY_ADDRESS, else a local Ray")
+    workers: PositiveInt | None = Field(None, description="default: one a core, or a GPU share")
+    cpus_per_trial: Positive = 1
+    gpus_per_trial: NonNegative | None = Field(None, description="0, 1/k, 1 or n; default: 1 if there is a GPU")
+    max_failures: Annotated[int, Field(ge=0)] = Field(3, description="worker deaths a trial survives")
+    dashboard: bool = False
+
+
+class FloatRange(Section):
+    """A real-valued hyper-parameter between `low` and `high`."""
+
+    type: Literal["float"]
+    low: FiniteFloat
+    high: FiniteFloat
+    log: bool = False
+    step: Positive | None = None
+    when: dict[str, Any] = Field(default_factory=dict)
+
+
+class IntRange(Section):
+    """A whole-numbered hyper-parameter between `low` and `high`."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    step: PositiveInt = 1
+    when: dict[str, Any] = Field(default_factory=dict)
+
+
+class Choices(Section):
+    """A hyper-parameter that is one of a few values."""
+
+    type: Literal["categorical"]
+    choices: Annotated[list[Scalar], Field(min_length=1)]
+    when: dict[str, Any] = Field(default_factory=dict)
+
+
+Range = FloatRange | IntRange | Choices
+
+
+def _kind_of_value(value: Any) -> str:
+    """Which entry a `[search_space]` value is: a table says so by its `type`, anything else is fixed."""
+    if isinstance(value, dict):
+        return str(value.get("type", "missing"))
+    return value.type if isinstance(value, Range) else "fixed"
+
+
+SearchSpaceEntry = Annotated[
+    Annotated[FloatRange, Tag("float")]
+    | Annotated[IntRange, Tag("int")]
+    | Annotated[Choices, Tag("categorical")]
+    | Annotated[Scalar | list[Any], Tag("fixed")],
+    Discriminator(
+        _kind_of_value,
+        custom_error_type="search_space_type",
+        custom_error_message='a range needs type = "float", "int" or "categorical"',
+    ),
+]
+
+
+class StudyConfig(Section):
+    """A whole study file."""
+
+    study: StudySection
+    data: DataSection
+    search_space: dict[str, SearchSpaceEntry] = Field(default_factory=dict)
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    measure: MeasureSection = MeasureSection()
+    calibration: CalibrationSection = CalibrationSection()
+    pruner: PrunerSection = PrunerSection()
+    ray: RaySection = RaySection()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a study file would hold them: kept in the database and in checkpoints."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls.model_validate(values)
+
+
+def describe_unknown_key(key: str, known: Iterable[str]) -> str:
+    """What to say of a key nobody knows: the nearest known one, else all of them."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(key, names, n=1)
+    return f"unknown key; did you mean {near[0]!r}?" if near else f"unknown key; allowed: {', '.join(names)}"
