@@ -1,0 +1,187 @@
+"""Connections to the study database: SQLite for one machine, PostgreSQL for a cluster."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from flatselect.errors import StoreError
+
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    # SQLAlchemy 2.0 takes plain postgresql:// for psycopg2, 2.1 for psycopg 3: say which.
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+_SUPPORTED = "sqlite:///PATH.db (one machine) or postgresql://USER:PASSWORD@HOST/DATABASE (cluster)"
+_BUSY_SECONDS = 60
+_CONNECT_SECONDS = 10
+
+# SQLite's locks and its shared memory do not work across machines: such a file is corrupted sooner or later.
+_NETWORK_FILESYSTEMS = {
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
+    "nfs", "nfs3", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb", "smb2", "smb3", "smbfs", "webdav", "wekafs",
+}  # fmt: skip
+_NETWORK_FUSE = (
+    "afp", "beegfs", "blobfuse", "ceph", "cifs", "curlftpfs", "davfs", "gcsfuse", "gluster", "goofys", "google", "hdfs",
+    "juicefs", "mount-s3", "mountpoint-s3", "nfs", "rclone", "s3fs", "seaweed", "smb", "sshfs", "weed",
+)  # fmt: skip
+
+
+class Partition(Protocol):
+    """What `psutil.disk_partitions` says of one mounted file system."""
+
+    mountpoint: str
+    fstype: str
+    opts: str
+
+
+def make_engine(url: str, *, must_exist: bool = False) -> Engine:
+    """Connects to a study database; one connection is tried at once.
+
+    Args:
+        url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        must_exist: Refuse a SQLite file that is not there, instead of making it.
+
+    Returns:
+        An engine. A SQLite file is in write-ahead mode: readers are not blocked by the writer.
+
+    Raises:
+        StoreError: The URL is not understood or not supported, the file cannot be used, the server not be reached.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        _check_sqlite_file(Path(parsed.database or ""), must_exist)
+    try:
+        engine = create_engine(parsed, **make_engine_options(parsed))
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"{hide_password(url)}: PostgreSQL needs the package {error.name}; pip install 'flatselect[postgresql]'"
+        ) from None
+    try:
+        with open_transaction(engine):
+            pass
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def make_engine_options(url: URL) -> dict[str, Any]:
+    """The keyword arguments of `sqlalchemy.create_engine` that every connection of a study uses."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(_set_up_sqlite, "connect")]}
+    return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
+
+
+def parse_url(url: str) -> URL:
+    """Reads a database URL: the driver is filled in, a SQLite path is absolute.
+
+    Raises:
+        StoreError: Not a URL, or of a database that is not supported.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError(f"{url}: not a database URL; expected {_SUPPORTED}") from None
+    if parsed.drivername not in _DRIVERS:
+        raise StoreError(f"{hide_password(url)}: {parsed.drivername} is not supported; expected {_SUPPORTED}")
+    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
+    if parsed.get_backend_name() != "sqlite":
+        return parsed
+    if parsed.database in (None, "", ":memory:"):
+        raise StoreError(f"{url}: a database in memory is lost when the search ends; give a file: sqlite:///PATH.db")
+    if str(parsed.database).startswith("file:"):
+        raise StoreError(f"{url}: SQLite's file: form is not supported; give a plain path: sqlite:///PATH.db")
+    return parsed.set(database=str(Path(str(parsed.database)).expanduser().absolute()))
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be shown and logged."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def show_url(engine: Engine) -> str:
+    """The engine's URL as it may be shown and logged."""
+    return engine.url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def open_transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that commits at the end of the block.
+
+    Raises:
+        StoreError: The database says that it cannot do it (no server, disk full, locked for too long, read-only).
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (DBAPIError, sqlite3.Error) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise StoreError(f"{show_url(engine)}: {reason}{_advise(engine, reason)}") from error
+
+
+def find_filesystem(path: Path, partitions: Sequence[Partition] | None = None) -> Partition | None:
+    """The mounted file system that holds `path`, which need not exist; None where the system does not tell."""
+    if partitions is None:
+        partitions = psutil.disk_partitions(all=True)
+    path = path.resolve()
+    holding = [p for p in partitions if path.is_relative_to(p.mountpoint)]
+    # The longest mount point wins; of two on the same point, the one mounted last.
+    return max(reversed(holding), key=lambda p: len(p.mountpoint), default=None)
+
+
+def is_network_filesystem(partition: Partition) -> bool:
+    """Whether other machines may write to this file system."""
+    kind = partition.fstype.lower()
+    if kind == "9p" and "rfdno=" in partition.opts:
+        return False  # gVisor, a container sandbox, shows the local disk as 9p with this option
+    return kind in _NETWORK_FILESYSTEMS or (
+        kind.startswith("fuse") and any(name in kind.partition(".")[2] for name in _NETWORK_FUSE)
+    )
+
+
+def _check_sqlite_file(path: Path, must_exist: bool) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path}: a folder; expected a SQLite file, for example sqlite:///{path / 'study.db'}")
+    if must_exist and not path.exists():
+        raise StoreError(f"{path}: no such database; `flatselect search` makes it, or give another one by --storage")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: there is no folder {path.parent}; make it, or give another path")
+    partition = find_filesystem(path)
+    if partition is not None and is_network_filesystem(partition):
+        raise StoreError(
+            f"{path}: on a network file system ({partition.fstype} at {partition.mountpoint}), where SQLite loses data; "
+            "put the file on a local disk, or use PostgreSQL: postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    cursor = connection.cursor()
+    try:
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+    finally:
+        cursor.close()
+
+
+def _advise(engine: Engine, reason: str) -> str:
+    """What to do about a database's complaint."""
+    if engine.dialect.name == "postgresql":
+        return "; is the server running, and are host, database, user and password right?"
+    if "not a database" in reason:
+        return "; the file is something else: give another path"
+    if "unable to open" in reason or "readonly" in reason:
+        return "; SQLite needs write permission on the file and on its folder, readers too"
+    return ""

@@ -1,0 +1,76 @@
+"""Bringing our tables to the version this code is written for."""
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from flatselect.errors import StoreError
+from flatselect.store.engine import make_engine, open_transaction, show_url
+from flatselect.store.tables import TABLE_PREFIX
+
+HEAD_REVISION = "0001"
+_VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
+_LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Makes our tables, or upgrades them; quick where nothing is to be done. Optuna's tables are not touched.
+
+    Raises:
+        StoreError: The database was made by a newer flatselect.
+    """
+    with open_transaction(engine) as connection:
+        if _read_revision(connection) == HEAD_REVISION:
+            return
+    with open_transaction(engine) as connection:
+        _lock(connection)
+        current = _read_revision(connection)  # another process may have been first
+        if current == HEAD_REVISION:
+            return
+        config = _make_config(connection)
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if current is not None and current not in known:
+            raise StoreError(
+                f"{show_url(engine)}: made by a newer flatselect (tables of version {current}, this one knows up to "
+                f"{HEAD_REVISION}); pip install -U flatselect"
+            )
+        command.upgrade(config, "head")
+
+
+def has_schema(engine: Engine) -> bool:
+    """Whether the database holds our tables, of any version."""
+    with open_transaction(engine) as connection:
+        return _read_revision(connection) is not None
+
+
+def write_revision(message: str, url: str) -> None:
+    """Writes the next revision file from how `tables.py` differs from the database at `url`; for developers."""
+    engine = make_engine(url)
+    ensure_schema(engine)
+    with open_transaction(engine) as connection:
+        command.revision(_make_config(connection), message, autogenerate=True, rev_id=f"{int(HEAD_REVISION) + 1:04d}")
+    engine.dispose()
+
+
+def _make_config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "flatselect.store:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _lock(connection: Connection) -> None:
+    """Keeps other processes from migrating until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+    else:
+        # Python's sqlite3 opens a transaction before INSERT, but not before CREATE TABLE.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _read_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return None
+    revision = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()
+    return None if revision is None else str(revision)

@@ -1,0 +1,63 @@
+"""What the store remembers of runs, attempts and checkpoints, apart from the database's rows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from flatselect.records import Failure
+
+AttemptOutcome = Literal["running", "complete", "pruned", "fail", "lost", "interrupted"]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """A study in a list of studies. `created_at` is UTC, without a zone."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One process that drove a study. It is alive while `ended_at` is None and `heartbeat_at` (UTC) recent."""
+
+    uid: str
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    host: str
+    pid: int
+    backend: str
+    versions: dict[str, Any]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One start of a trial on a worker; `attempt` counts from 1."""
+
+    trial_number: int
+    attempt: int
+    run_uid: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome
+    failure: Failure | None
+    pruned_because: str | None
+    is_calibration: bool
+    candidate: dict[str, Any]
+    model: str
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """Where a trial's last checkpoint lies and what its bytes must be."""
+
+    trial_number: int
+    epoch: int
+    path: str
+    sha256: str
+    size: int

@@ -1,0 +1,226 @@
+"""Everything a search writes about its study. The driver is the only writer."""
+
+import dataclasses
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import Engine, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from flatselect.records import EpochMeasurement, Failure, Prediction
+from flatselect.store.engine import open_transaction
+from flatselect.store.migrate import ensure_schema
+from flatselect.store.run_records import AttemptOutcome
+from flatselect.store.tables import (
+    AttemptRow,
+    AuditRow,
+    Base,
+    CalibratorRow,
+    CheckpointRow,
+    MeasurementRow,
+    PredictionRow,
+    RunRow,
+    StudyRow,
+)
+
+
+class StudyWriter:
+    """Writes one study; every call is one short transaction of its own.
+
+    Every method raises StoreError when the database cannot do it.
+    """
+
+    def __init__(self, engine: Engine, study_uid: str) -> None:
+        self._engine = engine
+        self.study_uid = study_uid
+
+    @classmethod
+    def create(
+        cls, engine: Engine, study_uid: str, name: str, config: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> Self:
+        """Enters a study, after making our tables where they are missing; one that is there already stays as it is."""
+        ensure_schema(engine)
+        writer = cls(engine, study_uid)
+        values = {
+            "uid": study_uid,
+            "name": name,
+            "created_at": _read_clock(),
+            "config": dict(config),
+            "data": dict(data),
+        }
+        writer._insert(StudyRow, [values])
+        return writer
+
+    def start_run(
+        self, host: str, pid: int, backend: str, versions: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> str:
+        """Enters this process as a driver of the study; returns the run's uid."""
+        run_uid, now = uuid.uuid4().hex, _read_clock()
+        values = {
+            "uid": run_uid,
+            "study_uid": self.study_uid,
+            "started_at": now,
+            "heartbeat_at": now,
+            "host": host,
+            "pid": pid,
+            "backend": backend,
+            "versions": dict(versions),
+            "config": dict(config),
+        }
+        self._insert(RunRow, [values])
+        return run_uid
+
+    def heartbeat(self, run_uid: str) -> None:
+        """Says that the run is alive."""
+        with open_transaction(self._engine) as connection:
+            connection.execute(update(RunRow).where(RunRow.uid == run_uid).values(heartbeat_at=_read_clock()))
+
+    def end_run(self, run_uid: str, outcome: str) -> None:
+        with open_transaction(self._engine) as connection:
+            now = _read_clock()
+            values = {"heartbeat_at": now, "ended_at": now, "outcome": outcome}
+            connection.execute(update(RunRow).where(RunRow.uid == run_uid).values(values))
+
+    def start_attempt(
+        self,
+        trial_number: int,
+        attempt: int,
+        run_uid: str,
+        *,
+        is_calibration: bool,
+        candidate: Mapping[str, Any],
+        model: str,
+    ) -> None:
+        """Enters one start of a trial; the same attempt entered twice stays as it was first."""
+        values = {
+            **self._key(trial_number),
+            "attempt": attempt,
+            "run_uid": run_uid,
+            "started_at": _read_clock(),
+            "outcome": "running",
+            "is_calibration": is_calibration,
+            "candidate": dict(candidate),
+            "model": model,
+        }
+        self._insert(AttemptRow, [values])
+
+    def end_attempt(
+        self,
+        trial_number: int,
+        attempt: int,
+        outcome: AttemptOutcome,
+        *,
+        failure: Failure | None = None,
+        pruned_because: str | None = None,
+    ) -> None:
+        values = {
+            "ended_at": _read_clock(),
+            "outcome": outcome,
+            "failure_kind": failure and failure.kind,
+            "failure_message": failure and _replace_nul(failure.message),
+            "failure_traceback": failure and _replace_nul(failure.traceback),
+            "pruned_because": pruned_because,
+        }
+        statement = update(AttemptRow).where(
+            AttemptRow.study_uid == self.study_uid,
+            AttemptRow.trial_number == trial_number,
+            AttemptRow.attempt == attempt,
+        )
+        with open_transaction(self._engine) as connection:
+            connection.execute(statement.values(values))
+
+    def add_measurements(self, trial_number: int, attempt: int, measurements: Sequence[EpochMeasurement]) -> None:
+        """Adds epochs of a trial; an epoch that is there already stays as it is, whichever attempt sent it."""
+        values = [
+            {**self._key(trial_number), "attempt": attempt, **_replace_nan(_as_columns(measurement))}
+            for measurement in measurements
+        ]
+        self._insert(MeasurementRow, values)
+
+    def add_calibrator(self, artifact: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+        """Adds a fitted calibrator, from now on the latest; returns its uid."""
+        calibrator_uid = uuid.uuid4().hex
+        values = {
+            "uid": calibrator_uid,
+            "study_uid": self.study_uid,
+            "created_at": _read_clock(),
+            "artifact": dict(artifact),
+            "summary": dict(summary),
+            "n_rows": summary.get("n_rows"),
+        }
+        self._insert(CalibratorRow, [values])
+        return calibrator_uid
+
+    def add_predictions(self, calibrator_uid: str, predictions: Mapping[tuple[int, int], Prediction]) -> None:
+        """Adds what a calibrator says, by (trial number, epoch); what it said before of the same is replaced."""
+        values = [
+            {
+                **self._key(trial_number),
+                "epoch": epoch,
+                "calibrator_uid": calibrator_uid,
+                **_replace_nan(
+                    {
+                        "gap": prediction.predicted_test_gap,
+                        "gap_low": prediction.predicted_test_gap_interval[0],
+                        "gap_high": prediction.predicted_test_gap_interval[1],
+                        "score": prediction.predicted_test_score,
+                        "score_low": prediction.predicted_test_score_interval[0],
+                        "score_high": prediction.predicted_test_score_interval[1],
+                        "extrapolation": bool(prediction.extrapolation),
+                    }
+                ),
+            }
+            for (trial_number, epoch), prediction in predictions.items()
+        ]
+        self._insert(PredictionRow, values, replace=True)
+
+    def set_checkpoint(self, trial_number: int, epoch: int, path: str, sha256: str, size: int) -> None:
+        """Says where the trial's last checkpoint lies; one trial has one."""
+        values = {**self._key(trial_number), "epoch": epoch, "path": path, "sha256": sha256, "size": size}
+        self._insert(CheckpointRow, [values], replace=True)
+
+    def add_audit(self, trial_number: int, score: float, loss: float | None, n_images: int) -> None:
+        """Adds a trial's score on the audit split; an earlier one is replaced."""
+        values = {"score": score, "loss": loss, "n_images": n_images, "audited_at": _read_clock()}
+        self._insert(AuditRow, [{**self._key(trial_number), **_replace_nan(values)}], replace=True)
+
+    def _key(self, trial_number: int) -> dict[str, Any]:
+        return {"study_uid": self.study_uid, "trial_number": trial_number}
+
+    def _insert(self, row: type[Base], values: Sequence[Mapping[str, Any]], *, replace: bool = False) -> None:
+        """Inserts rows; one whose key is there already is replaced, or else left as it is."""
+        if not values:
+            return
+        # Both dialects spell ON CONFLICT alike, but SQLAlchemy has no common word for it.
+        is_postgresql = self._engine.dialect.name == "postgresql"
+        statement = postgresql.insert(row) if is_postgresql else sqlite.insert(row)
+        key = [column.name for column in row.__table__.primary_key]
+        if replace:
+            new = {name: statement.excluded[name] for name in values[0] if name not in key}
+            statement = statement.on_conflict_do_update(index_elements=key, set_=new)
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=key)
+        with open_transaction(self._engine) as connection:
+            connection.execute(statement, list(values))
+
+
+def _read_clock() -> datetime:
+    """Now, in UTC without a zone, as Optuna keeps its times."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _as_columns(measurement: EpochMeasurement) -> dict[str, Any]:
+    return {field.name: getattr(measurement, field.name) for field in dataclasses.fields(measurement)}
+
+
+def _replace_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLite makes NULL of NaN, PostgreSQL does not: make it NULL in both."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def _replace_nul(message: str) -> str:
+    """PostgreSQL refuses texts with the character NUL, which a foreign error message may hold."""
+    return message.replace("\x00", "�")
