@@ -1,1 +1,1 @@
-
+"""The search, where all stages meet: one driver owns the study, workers train."""

@@ -1,1 +1,1 @@
-
+"""Training one candidate: epochs, evaluation, checkpoints, seeds."""

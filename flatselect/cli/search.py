@@ -1,0 +1,71 @@
+"""`flatselect search`: run a study, or go on with it."""
+
+import sys
+
+import click
+
+from flatselect.cli.output import print_json, print_trials
+from flatselect.cli.progress import make_progress
+from flatselect.search.run import run_search
+from flatselect.study_file import load_study_file
+
+_EPILOG = """\b
+Examples:
+  flatselect search studies/digits.toml
+  flatselect search studies/fashion_mnist.toml --trials 12 --json > result.json
+  flatselect search studies/digits.toml --set training.epochs=5 --set study.name=short
+
+The same command goes on where an interrupted search stopped; a higher --trials adds to a finished one."""
+
+
+@click.command("search", epilog=_EPILOG)
+@click.argument("study", type=click.Path())
+@click.option("--storage", metavar="URL", help="Database; default: SQLite beside the study file.")
+@click.option("--trials", type=click.IntRange(min=1), help="Trials in all, earlier runs included.")
+@click.option("--workers", type=click.IntRange(min=1), help="Default: one a core, or a GPU share.")
+@click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="0, a fraction, 1 or more; default: 1 if there is one.")
+@click.option("--ray-address", metavar="A", help="A running cluster; default: RAY_ADDRESS, else this machine.")
+@click.option("--backend", type=click.Choice(["ray", "inline"]), help="inline: one worker, no Ray.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything random.")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override the study file; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
+def search(
+    study: str,
+    storage: str | None,
+    trials: int | None,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    ray_address: str | None,
+    backend: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Search the networks that STUDY, a TOML file, describes.
+
+    Trains every candidate on all labelled images, predicts its test score from the flatness of its last convolution,
+    and ranks the candidates by it.
+    """
+    options = {
+        "study.storage": storage,
+        "study.trials": trials,
+        "study.seed": seed,
+        "ray.workers": workers,
+        "ray.gpus_per_trial": gpus_per_trial,
+        "ray.address": ray_address,
+        "ray.backend": backend,
+    }
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    config = load_study_file(study, [*overrides, *given])
+    with make_progress(config) as progress:
+        result = run_search(config, progress)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print_trials(result.trials, result.ranking)
+    if result.interrupted:
+        click.echo(f"interrupted; go on with: flatselect search {study}", err=True)
+        sys.exit(130)
+    if result.stopped_because is not None:
+        click.echo(f"the search stopped: {result.stopped_because}", err=True)
+        sys.exit(1)

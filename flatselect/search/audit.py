@@ -1,0 +1,59 @@
+"""The audit: true test scores of the trials, measured after every decision is made and used for none."""
+
+from collections import deque
+from collections.abc import Callable
+
+from flatselect.data.dataset import Dataset
+from flatselect.search.events import SearchObserver, SearchStatus
+from flatselect.search.protocol import AuditReply, AuditRequest, Backend
+from flatselect.search.study_identity import OpenStudy
+
+_ATTEMPTS = 2
+
+
+def find_unaudited(opened: OpenStudy) -> list[AuditRequest]:
+    """Ended trials whose weights are there and have not been audited."""
+    audited = opened.reader.audits()
+    checkpoints = opened.reader.checkpoints()
+    return [
+        AuditRequest(trial.number, dict(trial.params), checkpoints[trial.number].path)
+        for trial in opened.study.get_trials(deepcopy=False)
+        if trial.state.name in ("COMPLETE", "PRUNED")
+        and trial.number in checkpoints
+        and trial.number not in audited
+    ]
+
+
+def audit_trials(
+    opened: OpenStudy,
+    backend: Backend,
+    audit_set: Dataset,
+    observer: SearchObserver,
+    status: SearchStatus,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Evaluates the last weights of every ended trial that has none yet on the audit images."""
+    waiting = deque((request, _ATTEMPTS) for request in find_unaudited(opened))
+    status.phase, status.n_to_audit = "auditing", len(waiting)
+    shared = backend.share(audit_set)
+    idle = deque(range(backend.info.n_workers))
+    asked: dict[int, tuple[AuditRequest, int]] = {}
+    while (waiting or asked) and not should_stop():
+        while waiting and idle:
+            worker = idle.popleft()
+            asked[worker] = waiting.popleft()
+            backend.request(worker, "audit", asked[worker][0], shared)
+        observer.show(status)
+        for worker, reply in backend.wait(timeout=1.0):
+            request, attempts_left = asked.pop(worker)
+            idle.append(worker)
+            if isinstance(reply, AuditReply) and reply.score is not None:
+                opened.writer.add_audit(reply.number, reply.score, reply.loss, reply.n_images)
+            elif isinstance(reply, AuditReply):
+                observer.say(f"trial {request.number}: not audited, {reply.failure}")
+            elif attempts_left > 1:
+                waiting.append((request, attempts_left - 1))
+            else:
+                observer.say(f"trial {request.number}: not audited, its worker died {_ATTEMPTS} times")
+            status.n_audited += 1
+    observer.show(status)

@@ -1,0 +1,332 @@
+"""The driver: the one process that asks and tells Optuna, decides, and writes the database."""
+
+import os
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from flatselect.config import StudyConfig
+from flatselect.errors import CalibrationError
+from flatselect.records import Failure, Prediction
+from flatselect.search.events import SearchObserver, SearchStatus
+from flatselect.search.protocol import Backend, TrialReport, WorkerLost
+from flatselect.search.recovery import adopt_running_trials, make_checkpoint_path
+from flatselect.search.running_trial import (
+    CALIBRATION_ATTRIBUTE,
+    FAILURE_ATTRIBUTE,
+    FLATNESS_ATTRIBUTE,
+    INTERVAL_ATTRIBUTE,
+    PRUNED_ATTRIBUTE,
+    RunningTrial,
+)
+from flatselect.search.sampling import make_pruner, make_sampler
+from flatselect.search.study_calibration import StudyCalibration
+from flatselect.search.study_identity import OpenStudy
+from flatselect.search.versions import collect_versions
+from flatselect.search_space import suggest
+
+TrialState = optuna.trial.TrialState
+_HEARTBEAT_SECONDS = 10.0
+_WAIT_SECONDS = 1.0
+
+
+class Driver:
+    """Runs the trials of one study on a backend's workers.
+
+    Every step leaves the database such that a driver that dies after it loses nothing: measurements are written before
+    Optuna hears of them, a trial is told once, and a trial that is not told is taken up by the next run.
+    """
+
+    def __init__(self, config: StudyConfig, opened: OpenStudy, backend: Backend, observer: SearchObserver) -> None:
+        self._config = config
+        self._study = opened.study
+        self._study.pruner = make_pruner(config.pruner)
+        self._writer = opened.writer
+        self._backend = backend
+        self._observer = observer
+        self._calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
+        self._curves = opened.reader.measurements()
+        self._folder = Path(config.study.checkpoints or ".") / opened.uid[:8]
+        self._idle = deque(range(backend.info.n_workers))
+        self._running: dict[int, RunningTrial] = {}  # by worker
+        self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
+        self._waiting = deque(adopt_running_trials(config, opened, self._folder))
+        self._failures_in_row = 0
+        self._started = time.monotonic()
+        self._beaten = self._started
+        self.stopped_because: str | None = None
+        self.stop_requested = False
+        self.status = SearchStatus(config.study.trials, phase="searching")
+        self._run_uid = self._writer.start_run(
+            socket.gethostname(), os.getpid(), backend.info.name, collect_versions(), config.to_dict()
+        )
+
+    def run(self) -> None:
+        """Runs until the study has its trials, a limit is met or a stop is requested."""
+        outcome = "failed"
+        try:
+            self._calibrate_if_due()
+            while self._keep_going():
+                for worker, reply in self._backend.wait(_WAIT_SECONDS):
+                    self._handle(worker, reply)
+                self._beat()
+                self._show()
+            if not self.stop_requested:
+                # A time limit may have come before the last calibration trial: predict from those there are.
+                self._calibrate_if_due(is_final=True)
+            outcome = "interrupted" if self.stop_requested else "failed" if self.stopped_because else "complete"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            for running in [*self._running.values(), *self._trained, *self._waiting]:
+                self._writer.end_attempt(running.number, running.attempt, "interrupted")
+            self._writer.end_run(self._run_uid, outcome)
+
+    def _keep_going(self) -> bool:
+        """Gives idle workers their next trial; False once nothing runs and nothing may start."""
+        if self.stop_requested:
+            return False
+        while self._idle and (running := self._next_trial()) is not None:
+            worker = self._idle.popleft()
+            self._running[worker] = running
+            self._start(worker, running)
+        self._show()
+        return bool(self._running)
+
+    def _next_trial(self) -> RunningTrial | None:
+        if self.stopped_because is not None:
+            return None
+        if self._waiting:
+            return self._waiting.popleft()
+        options = self._config.study
+        if options.timeout is not None and time.monotonic() - self._started > options.timeout:
+            return None
+        trials = self._study.get_trials(deepcopy=False)
+        if len(trials) >= options.trials:
+            return None
+        self._study.sampler = make_sampler(options, len(trials))
+        trial = self._study.ask()
+        is_calibration = self._needs_calibration_trial(trials)
+        trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
+        return RunningTrial(
+            trial,
+            suggest(trial, self._config),
+            is_calibration,
+            make_checkpoint_path(self._folder, trial.number),
+        )
+
+    def _needs_calibration_trial(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
+        """Whether the next trial holds out a part: those that failed before are replaced."""
+        alive = [t for t in trials if t.user_attrs.get(CALIBRATION_ATTRIBUTE) and t.state != TrialState.FAIL]
+        return self._calibration.predictor is None and len(alive) < self._calibration.n_trials_wanted
+
+    def _start(self, worker: int, running: RunningTrial) -> None:
+        self._writer.start_attempt(
+            running.number,
+            running.attempt,
+            self._run_uid,
+            is_calibration=running.is_calibration,
+            candidate=running.describe_params(),
+            model=running.candidate.describe(),
+        )
+        self._backend.request(worker, "start", running.make_assignment())
+
+    def _handle(self, worker: int, reply: Any) -> None:
+        running = self._running[worker]
+        if isinstance(reply, WorkerLost):
+            self._handle_loss(worker, running, reply)
+        elif isinstance(reply, TrialReport):
+            assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
+            self._handle_report(worker, running, reply)
+
+    def _handle_report(self, worker: int, running: RunningTrial, report: TrialReport) -> None:
+        if report.resumed_at:
+            self._observer.say(f"trial {running.number}: taken up after epoch {report.resumed_at}")
+        self.status.n_epochs_run += report.epoch > running.epoch and not report.resumed_at
+        running.epoch = report.epoch
+        running.add_to_curve(report.measurements)
+        self._curves[running.number] = running.curve
+        self._writer.add_measurements(running.number, running.attempt, report.measurements)
+        if report.checkpoint is not None:
+            file = report.checkpoint
+            self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
+        if report.failure is not None:
+            self._release(worker)
+            self._fail(running, report.failure)
+        elif (reason := self._report_to_optuna(running)) is not None and not report.is_last:
+            self._release(worker)
+            self._prune(running, reason)
+        elif report.is_last:
+            self._release(worker)
+            self._finish(running)
+        else:
+            self._backend.request(worker, "train_epoch")
+
+    def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
+        """The same trial goes to another worker, from the epoch of its last checkpoint."""
+        self._release(worker)
+        self._writer.end_attempt(running.number, running.attempt, "lost", failure=Failure("WorkerLost", loss.reason))
+        running.n_failures += not loss.was_preempted
+        running.attempt += 1
+        if running.n_failures > self._config.ray.max_failures:
+            running.attempt -= 1
+            self._fail(running, Failure("WorkerLost", f"{running.n_failures} workers died under it: {loss.reason}"))
+            return
+        self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
+        self._waiting.appendleft(running)
+
+    def _report_to_optuna(self, running: RunningTrial) -> str | None:
+        """Predicts and reports what is new; why the trial should be pruned, None to go on.
+
+        Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
+        of all others. Epochs measured before there was a calibrator are reported once there is one.
+        """
+        if not running.is_calibration and self._calibration.predictor is None:
+            return None
+        is_new = False
+        for measurement in running.curve:
+            if measurement.epoch in running.reported:
+                continue
+            if running.is_calibration:
+                assert measurement.holdout_score is not None
+                value = measurement.holdout_score
+            else:
+                running.prediction = self._calibration.predict(running.number, measurement)
+                value = running.prediction.predicted_test_score
+                running.trial.set_user_attr(
+                    INTERVAL_ATTRIBUTE, list(running.prediction.predicted_test_score_interval)
+                )
+            running.trial.set_user_attr(FLATNESS_ATTRIBUTE, measurement.relative_gap_flatness)
+            running.trial.report(value, measurement.epoch)
+            running.reported.add(measurement.epoch)
+            is_new = True
+        if is_new and not running.is_calibration and running.trial.should_prune():
+            return self._explain_pruning(running)
+        return None
+
+    def _explain_pruning(self, running: RunningTrial) -> str:
+        pruner = self._study.pruner
+        explain = getattr(pruner, "explain", None)
+        frozen = self._study.get_trials(deepcopy=False)[running.number]
+        return (explain and explain(self._study, frozen)) or type(pruner).__name__
+
+    def _finish(self, running: RunningTrial) -> None:
+        """Tells Optuna the trial's value, once there is a calibrator to say it."""
+        last = running.curve[-1]
+        if running.is_calibration:
+            assert last.holdout_score is not None
+            value = last.holdout_score
+        elif self._calibration.predictor is None:
+            self._trained.append(running)
+            return
+        else:
+            running.prediction = running.prediction or self._calibration.predict(running.number, last)
+            value = running.prediction.predicted_test_score
+            self._note_best(running.number, running.prediction)
+        self._tell(running, TrialState.COMPLETE, value)
+        self._writer.end_attempt(running.number, running.attempt, "complete")
+        self._failures_in_row = 0
+        self._observer.say(f"trial {running.number}: done after {running.epoch} epochs, {self._describe(running)}")
+        self._calibrate_if_due()
+
+    def _prune(self, running: RunningTrial, reason: str) -> None:
+        running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
+        self._tell(running, TrialState.PRUNED)
+        self._writer.end_attempt(running.number, running.attempt, "pruned", pruned_because=reason)
+        self._failures_in_row = 0
+        self._observer.say(f"trial {running.number}: pruned, {reason}")
+
+    def _fail(self, running: RunningTrial, failure: Failure) -> None:
+        running.trial.set_user_attr(FAILURE_ATTRIBUTE, str(failure))
+        self._tell(running, TrialState.FAIL)
+        self._writer.end_attempt(running.number, running.attempt, "fail", failure=failure)
+        self._observer.say(f"trial {running.number}: failed, {failure}")
+        self._failures_in_row += 1
+        limit = self._config.study.max_failures_in_row
+        if self._failures_in_row >= limit:
+            self.stopped_because = f"{limit} trials failed in a row, the last one with {failure}"
+        self._calibrate_if_due()
+
+    def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
+        self._study.tell(running.number, value, state=state, skip_if_finished=True)
+
+    def _calibrate_if_due(self, *, is_final: bool = False) -> None:
+        """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it."""
+        if self._calibration.predictor is None and (is_final or self._calibration_trials_ended()):
+            done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            numbers = [t.number for t in done if t.user_attrs.get(CALIBRATION_ATTRIBUTE)]
+            try:
+                self._calibration.fit({number: self._curves[number] for number in numbers})
+            except CalibrationError as error:
+                self.stopped_because = str(error)
+            else:
+                self._observer.say(f"calibrator fitted on {len(numbers)} trials")
+                self._predict_last(numbers)
+        trained, self._trained = self._trained, []
+        for running in trained:
+            if self._calibration.predictor is None and self.stopped_because is None:
+                self._trained.append(running)
+            elif self._calibration.predictor is None:
+                self._fail(running, Failure("CalibrationError", self.stopped_because or ""))
+            else:
+                self._report_to_optuna(running)
+                self._finish(running)
+
+    def _calibration_trials_ended(self) -> bool:
+        if any(running.is_calibration for running in [*self._running.values(), *self._waiting]):
+            return False
+        trials = self._study.get_trials(deepcopy=False)
+        n_ended = sum(bool(t.user_attrs.get(CALIBRATION_ATTRIBUTE)) and t.state.is_finished() for t in trials)
+        return n_ended > 0 and (not self._needs_calibration_trial(trials) or len(trials) >= self._config.study.trials)
+
+    def _predict_last(self, numbers: list[int]) -> None:
+        """What the new calibrator says of trials that ended before it."""
+        for number in numbers:
+            self._note_best(number, self._calibration.predict(number, self._curves[number][-1]))
+
+    def _note_best(self, number: int, prediction: Prediction) -> None:
+        best = self.status.best
+        if best is None or prediction.predicted_test_score > best[1].predicted_test_score:
+            self.status.best = number, prediction
+
+    def _release(self, worker: int) -> None:
+        del self._running[worker]
+        self._idle.append(worker)
+
+    def _describe(self, running: RunningTrial) -> str:
+        last = running.curve[-1]
+        if running.prediction is None:
+            return f"held-out score {last.holdout_score:.4f}" if last.holdout_score is not None else "measured"
+        low, high = running.prediction.predicted_test_score_interval
+        return f"predicted test score {running.prediction.predicted_test_score:.4f} [{low:.4f}, {high:.4f}]"
+
+    def _mean_epochs(self) -> float:
+        """Epochs a trial takes: of those seen so far, else what the study file says."""
+        lengths = [curve[-1].epoch for number, curve in self._curves.items() if curve and not self._is_running(number)]
+        return sum(lengths) / len(lengths) if lengths else float(self._config.training.epochs)
+
+    def _is_running(self, number: int) -> bool:
+        return any(running.number == number for running in self._running.values())
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten > _HEARTBEAT_SECONDS:
+            self._beaten = time.monotonic()
+            self._writer.heartbeat(self._run_uid)
+
+    def _show(self) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        counts = {state: sum(t.state == state for t in trials) for state in TrialState}
+        status = self.status
+        status.n_done, status.n_pruned = counts[TrialState.COMPLETE], counts[TrialState.PRUNED]
+        status.n_failed = counts[TrialState.FAIL]
+        status.running = {running.number: running.epoch for running in self._running.values()}
+        status.seconds = time.monotonic() - self._started
+        status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
+        n_to_come = max(0, self._config.study.trials - len(trials))
+        status.epochs_left += n_to_come * self._mean_epochs()
+        self._observer.show(status)

@@ -1,0 +1,31 @@
+"""The inline backend: one worker in the driver's own process, for tests and machines of one core."""
+
+from typing import Any
+
+from flatselect.data.dataset import Dataset
+from flatselect.search.protocol import BackendInfo, Reply, WorkerSettings
+from flatselect.search.worker import TrialWorker
+
+
+class InlineBackend:
+    """Answers a request when the driver waits for it: the same protocol as Ray's, without a process of its own."""
+
+    def __init__(self, settings: WorkerSettings, dataset: Dataset) -> None:
+        self.info = BackendInfo("inline", 1, settings.device)
+        self._worker = TrialWorker(settings, dataset)
+        self._pending: tuple[str, tuple[Any, ...]] | None = None
+
+    def request(self, worker: int, method: str, *arguments: Any) -> None:
+        self._pending = method, arguments
+
+    def wait(self, timeout: float) -> list[tuple[int, Reply]]:
+        if self._pending is None:
+            return []
+        (method, arguments), self._pending = self._pending, None
+        return [(0, getattr(self._worker, method)(*arguments))]
+
+    def share(self, dataset: Dataset) -> Dataset:
+        return dataset
+
+    def close(self) -> None:
+        self._pending = None

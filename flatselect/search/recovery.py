@@ -1,0 +1,76 @@
+"""Taking up what a former run of the same study left behind."""
+
+import datetime
+import socket
+from pathlib import Path
+
+import optuna
+import psutil
+
+from flatselect.config import StudyConfig
+from flatselect.errors import SearchError
+from flatselect.records import Failure
+from flatselect.search.running_trial import CALIBRATION_ATTRIBUTE, RunningTrial
+from flatselect.search.study_identity import OpenStudy
+from flatselect.search_space import suggest
+from flatselect.store.study_reader import RunRecord
+
+STALE_SECONDS = 60.0
+
+
+def adopt_running_trials(config: StudyConfig, opened: OpenStudy, folder: Path) -> list[RunningTrial]:
+    """The trials of dead or interrupted runs that are still to be finished, lowest number first, as next attempts.
+
+    Raises:
+        SearchError: A run of this study is alive.
+    """
+    for run in opened.reader.runs():
+        if run.ended_at is not None:
+            continue
+        if _is_alive(run):
+            raise SearchError(
+                f"study {config.study.name!r} is being searched by process {run.pid} on {run.host} "
+                f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first"
+            )
+        opened.writer.end_run(run.uid, "died")
+    attempts = {attempt.trial_number: attempt for attempt in opened.reader.attempts()}
+    curves = opened.reader.measurements()
+    adopted = []
+    for frozen in opened.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        last = attempts.get(frozen.number)
+        if last is not None and last.outcome == "running":
+            opened.writer.end_attempt(frozen.number, last.attempt, "lost", failure=Failure("DriverLost", "run died"))
+        trial = optuna.trial.Trial(opened.study, frozen._trial_id)
+        is_calibration = frozen.user_attrs.get(CALIBRATION_ATTRIBUTE)
+        if is_calibration is None:  # the run died between asking for the trial and saying what it is
+            is_calibration = config.calibration.artifact is None and frozen.number < config.calibration.trials
+            trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
+        adopted.append(
+            RunningTrial(
+                trial,
+                suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
+                is_calibration,
+                make_checkpoint_path(folder, frozen.number),
+                attempt=last.attempt + 1 if last else 1,
+                curve=list(curves.get(frozen.number, [])),
+                reported=set(frozen.intermediate_values),
+            )
+        )
+    return adopted
+
+
+def make_checkpoint_path(folder: Path, number: int) -> str:
+    return str(folder / f"trial-{number:05d}.pt")
+
+
+def _is_alive(run: RunRecord) -> bool:
+    """On this machine the process itself tells; of another one only its heartbeat is known."""
+    if run.host == socket.gethostname():
+        try:
+            started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
+        except psutil.NoSuchProcess:
+            return False
+        # A process younger than the run's last sign of life has only inherited its number.
+        return started.replace(tzinfo=None) <= run.heartbeat_at
+    age = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - run.heartbeat_at
+    return age.total_seconds() < STALE_SECONDS

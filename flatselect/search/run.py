@@ -1,0 +1,137 @@
+"""A whole search: data, study, workers, trials, audit, result."""
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import optuna
+
+from flatselect.config import StudyConfig
+from flatselect.data.dataset import Dataset
+from flatselect.data.loading import load_audit_set, load_training_set
+from flatselect.errors import ModelError, SearchError
+from flatselect.flatness.head import find_head
+from flatselect.models.factories import build_model
+from flatselect.search.audit import audit_trials, find_unaudited
+from flatselect.search.driver import Driver
+from flatselect.search.events import SearchObserver, SilentObserver
+from flatselect.search.inline_backend import InlineBackend
+from flatselect.search.protocol import Backend, WorkerSettings
+from flatselect.search.result import SearchResult, read_result
+from flatselect.search.study_identity import OpenStudy, open_or_create_study
+from flatselect.search_space import suggest
+from flatselect.training.seeding import seeded
+
+_TRIED_CANDIDATES = 3
+
+
+def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> SearchResult:
+    """Runs a study, or goes on with it where a former run stopped.
+
+    Args:
+        config: A study, as `load_study_file` reads it.
+        observer: Is shown the progress.
+
+    Returns:
+        The study's trials and their ranking. `interrupted` is set where SIGINT or SIGTERM stopped it: the running
+        trials are then kept, and the same call goes on with them.
+
+    Raises:
+        FlatselectError: The data, the model, the database or Ray cannot be used as the study asks.
+    """
+    observer = observer or SilentObserver()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    assert config.study.storage is not None, "load_study_file fills in the storage"
+    dataset = load_training_set(config.data, config.study.seed)
+    # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
+    audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
+    _check_candidates(config, dataset)
+    opened = open_or_create_study(config, dataset)
+    if not _is_anything_left(config, opened, audit_set is not None):
+        return read_result(opened, config.study.storage)
+    backend = _make_backend(config, opened.uid, dataset, observer)
+    try:
+        driver = Driver(config, opened, backend, observer)
+        with _stop_on_signals(driver, observer):
+            driver.run()
+            if audit_set is not None and not driver.stop_requested:
+                audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
+    finally:
+        backend.close()
+    return read_result(
+        opened,
+        config.study.storage,
+        stopped_because=driver.stopped_because,
+        interrupted=driver.stop_requested,
+    )
+
+
+def _is_anything_left(config: StudyConfig, opened: OpenStudy, has_audit: bool) -> bool:
+    trials = opened.study.get_trials(deepcopy=False)
+    if len(trials) < config.study.trials or any(not trial.state.is_finished() for trial in trials):
+        return True
+    return has_audit and bool(find_unaudited(opened))
+
+
+def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
+    """Builds a few random candidates, so that a study none of whose models can be measured ends before it starts."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=config.study.seed))
+    sys.path[:0] = [path for path in _python_path() if path not in sys.path]
+    errors = []
+    for _ in range(_TRIED_CANDIDATES):
+        candidate = suggest(study.ask(), config)
+        try:
+            with seeded(config.study.seed):
+                model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
+            images, _ = next(iter(dataset.batches(2, "cpu")))
+            find_head(model, images)
+        except ModelError as error:
+            errors.append(error)
+        else:
+            return
+    raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
+
+
+def _make_backend(config: StudyConfig, study_uid: str, dataset: Dataset, observer: SearchObserver) -> Backend:
+    settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
+    if config.ray.backend == "inline":
+        return InlineBackend(settings, dataset)
+    # Imported here: Ray takes a second to import, and not every search needs it.
+    from flatselect.search.ray_backend import RayBackend
+
+    observer.say("starting Ray")
+    backend = RayBackend(config.ray, settings, dataset)
+    observer.say(f"{backend.info.n_workers} workers on {backend.info.device}")
+    for note in backend.info.notes:
+        observer.say(note)
+    return backend
+
+
+def _python_path() -> tuple[str, ...]:
+    """Where `module:function` factories are imported from: as for `python -m`, the working folder too."""
+    return (str(Path.cwd()),)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(driver: Driver, observer: SearchObserver) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks the driver to stop, the second SIGINT stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if driver.stop_requested:
+            raise KeyboardInterrupt
+        driver.stop_requested = True
+        observer.say("stopping; running trials are kept, the same command goes on with them")
+
+    former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

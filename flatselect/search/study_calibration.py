@@ -1,0 +1,80 @@
+"""The calibrator of one search: given beforehand, or fitted on the first trials' held-out parts."""
+
+from collections.abc import Mapping
+
+from flatselect.calibration.gap_predictor import GapPredictor, make_calibration_row
+from flatselect.config import CalibrationSection
+from flatselect.errors import CalibrationError
+from flatselect.records import EpochMeasurement, Prediction
+from flatselect.store.study_reader import StudyReader
+from flatselect.store.study_writer import StudyWriter
+
+Curves = Mapping[int, list[EpochMeasurement]]
+
+
+class StudyCalibration:
+    """Holds the study's calibrator, says when it can be fitted, and predicts with it.
+
+    A calibration trial is predicted by the calibrator fitted without that trial's own rows: what is said of it is then
+    as honest as what is said of a trial that held out nothing.
+
+    Attributes:
+        predictor: None until there is one.
+    """
+
+    def __init__(self, options: CalibrationSection, writer: StudyWriter, reader: StudyReader) -> None:
+        self._options = options
+        self._writer = writer
+        self._uid: str | None = None
+        self.predictor: GapPredictor | None = None
+        self._without: dict[int, GapPredictor] = {}
+        if stored := reader.latest_calibrator():
+            self._uid, artifact, _ = stored
+            self.predictor = GapPredictor.from_dict(artifact)
+        elif options.artifact is not None:
+            self._adopt(GapPredictor.load(options.artifact))
+
+    @property
+    def n_trials_wanted(self) -> int:
+        """Calibration trials the study needs; none where a calibrator was given."""
+        return 0 if self._options.artifact is not None else self._options.trials
+
+    def fit(self, curves: Curves) -> None:
+        """Fits the calibrator on finished calibration trials, by number, and remembers it.
+
+        Raises:
+            CalibrationError: There are too few.
+        """
+        rows = [
+            make_calibration_row(str(number), measurement)
+            for number, curve in sorted(curves.items())
+            for measurement in curve
+            if measurement.test_gap is not None and measurement.is_measured
+        ]
+        n_groups = len({row.group for row in rows})
+        if n_groups < 2:
+            raise CalibrationError(
+                f"{n_groups} calibration trials finished; at least 2 are needed to predict a test gap"
+            )
+        self._adopt(GapPredictor.fit(rows, estimator=self._options.estimator, coverage=self._options.coverage))
+
+    def predict(self, number: int, measurement: EpochMeasurement) -> Prediction:
+        """Predicts one trial's test gap at one epoch, and remembers it."""
+        assert self.predictor is not None, "asked for a prediction before there is a calibrator"
+        prediction = self._predictor_of(number, measurement).predict(measurement)
+        assert self._uid is not None
+        self._writer.add_predictions(self._uid, {(number, measurement.epoch): prediction})
+        return prediction
+
+    def _predictor_of(self, number: int, measurement: EpochMeasurement) -> GapPredictor:
+        assert self.predictor is not None
+        if measurement.test_gap is None or self._options.artifact is not None:
+            return self.predictor
+        if number not in self._without:
+            self._without[number] = self.predictor.without(str(number))
+        return self._without[number]
+
+    def _adopt(self, predictor: GapPredictor) -> None:
+        self.predictor = predictor
+        self._without.clear()
+        self._uid = self._writer.add_calibrator(predictor.to_dict(), predictor.describe())

@@ -1,0 +1,96 @@
+"""One study in one database: made on the first run, found again on the next, guarded against a change under its feet."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from flatselect.config import StudyConfig
+from flatselect.data.dataset import Dataset
+from flatselect.errors import SearchError
+from flatselect.store.engine import make_engine
+from flatselect.store.migrate import ensure_schema
+from flatselect.store.optuna_storage import make_optuna_storage
+from flatselect.store.study_reader import StudyReader
+from flatselect.store.study_writer import StudyWriter
+
+UID_ATTRIBUTE = "flatselect:uid"
+
+# What earlier trials were made under. Where to look for data (its fingerprint is compared), and how many trials,
+# workers or seconds, may change.
+_LASTING_SECTIONS = ("data", "search_space", "model", "training", "measure", "calibration")
+_PASSING_KEYS = {"data.train", "data.root", "data.download", "data.loader_workers", "data.audit", "data.audit_size"}
+
+
+@dataclass
+class OpenStudy:
+    """A study with the one writer and the reader of its tables."""
+
+    study: optuna.Study
+    uid: str
+    writer: StudyWriter
+    reader: StudyReader
+
+
+def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
+    """Opens the study that `config` names, or makes it.
+
+    Raises:
+        SearchError: It exists, made under other settings or other data.
+        StoreError: The database cannot be used.
+    """
+    url = config.study.storage
+    assert url is not None, "load_study_file fills in the storage"
+    engine = make_engine(url)
+    storage = make_optuna_storage(url)
+    ensure_schema(engine)
+    study = optuna.create_study(
+        study_name=config.study.name, storage=storage, direction=config.study.direction, load_if_exists=True
+    )
+    uid = study.user_attrs.get(UID_ATTRIBUTE)
+    data = {
+        "fingerprint": dataset.fingerprint,
+        "n_images": len(dataset),
+        "name": dataset.name,
+        "class_names": list(dataset.class_names),
+        "input_shape": list(dataset.input_shape),
+    }
+    if uid is None:
+        if study.get_trials(deepcopy=False):
+            raise SearchError(
+                f"study {config.study.name!r} in this database was not made by flatselect; "
+                "give yours another name: --set study.name=..."
+            )
+        uid = uuid.uuid4().hex
+        writer = StudyWriter.create(engine, uid, config.study.name, config.to_dict(), data)
+        study.set_user_attr(UID_ATTRIBUTE, uid)
+        return OpenStudy(study, uid, writer, StudyReader(engine, uid))
+    opened = OpenStudy(study, uid, StudyWriter(engine, uid), StudyReader(engine, uid))
+    _check_unchanged(config, opened.reader, data)
+    return opened
+
+
+def _check_unchanged(config: StudyConfig, reader: StudyReader, data: dict[str, Any]) -> None:
+    name = config.study.name
+    changes = list(_find_changes(reader.config(), config.to_dict()))
+    if not changes and reader.data()["fingerprint"] != data["fingerprint"]:
+        changes = [f"the training images: were {reader.data()['n_images']} others, are {data['n_images']}"]
+    if changes:
+        raise SearchError(
+            f"study {name!r} exists and was made under other settings, so its trials do not compare:\n"
+            + "\n".join(f"  {change}" for change in changes)
+            + f"\nput the settings back, or give this search another name: --set study.name={name}-2"
+        )
+
+
+def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for section in _LASTING_SECTIONS:
+        old, new = before.get(section, {}), now.get(section, {})
+        for key in sorted(old.keys() | new.keys()):
+            path = f"{section}.{key}"
+            if path not in _PASSING_KEYS and old.get(key) != new.get(key):
+                yield f"{path}: was {old.get(key)!r}, is {new.get(key)!r}"
+    if before["study"].get("seed") != now["study"].get("seed"):
+        yield f"study.seed: was {before['study'].get('seed')}, is {now['study'].get('seed')}"

@@ -1,0 +1,216 @@
+"""A worker: trains one trial at a time, an epoch a request, and measures it."""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from flatselect.config import StudyConfig
+from flatselect.data.dataset import Dataset
+from flatselect.data.splits import draw_stratified, split_holdout
+from flatselect.errors import CheckpointError, FlatselectError
+from flatselect.flatness.head import find_head
+from flatselect.flatness.measure import measure
+from flatselect.models.factories import build_model, count_parameters
+from flatselect.records import EpochMeasurement, Failure
+from flatselect.search.protocol import AuditReply, AuditRequest, TrialAssignment, TrialReport, WorkerSettings
+from flatselect.search_space import Candidate, make_candidate
+from flatselect.training.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
+from flatselect.training.evaluation import evaluate
+from flatselect.training.fit import Trainer
+from flatselect.training.seeding import derive_seed, seeded
+
+
+class TrialWorker:
+    """Runs in the driver's process or as a Ray actor; both speak `flatselect.search.protocol`."""
+
+    def __init__(self, settings: WorkerSettings, dataset: Dataset) -> None:
+        sys.path[:0] = [path for path in settings.python_path if path not in sys.path]
+        if settings.n_threads is not None:
+            torch.set_num_threads(settings.n_threads)
+        if settings.memory_fraction is not None:
+            torch.cuda.set_per_process_memory_fraction(settings.memory_fraction)
+        self._settings = settings
+        self._config = StudyConfig.from_dict(settings.config)
+        self._dataset = dataset
+        self._trial: _TrialInTraining | None = None
+
+    def start(self, assignment: TrialAssignment) -> TrialReport:
+        """Begins a trial, or takes it up at the epoch of its last checkpoint."""
+        self._trial = None
+        try:
+            self._trial = _TrialInTraining(assignment, self._config, self._settings, self._dataset)
+            return self._trial.resume()
+        except Exception as error:  # noqa: BLE001 - whatever the candidate raises ends the candidate, not the worker
+            return _report_failure(assignment, 0, error)
+
+    def train_epoch(self) -> TrialReport:
+        """Trains and measures the next epoch of the trial that was started."""
+        trial = self._trial
+        if trial is None:
+            raise RuntimeError("no trial was started on this worker")
+        try:
+            return trial.train_epoch()
+        except Exception as error:  # noqa: BLE001 - as in start
+            self._trial = None
+            return _report_failure(trial.assignment, trial.trainer.epoch, error)
+
+    def audit(self, request: AuditRequest, audit_set: Dataset) -> AuditReply:
+        """Evaluates a trial's last weights on images that no decision has seen."""
+        try:
+            candidate = make_candidate(self._config, request.params)
+            model = _build(candidate, self._dataset, seed=0).to(self._settings.device)
+            state = load_checkpoint(request.checkpoint, map_location=self._settings.device)
+            model.load_state_dict(state["model"])
+            result = evaluate(model, audit_set, self._config.measure.batch_size, self._settings.device)
+        except Exception as error:  # noqa: BLE001 - as in start
+            return AuditReply(request.number, failure=_describe_failure(error))
+        return AuditReply(request.number, result.score, result.loss, result.n_images)
+
+
+class _TrialInTraining:
+    """One attempt: its data, its model, the curve so far."""
+
+    def __init__(
+        self, assignment: TrialAssignment, config: StudyConfig, settings: WorkerSettings, dataset: Dataset
+    ) -> None:
+        self.assignment = assignment
+        self._config = config
+        self._settings = settings
+        self._candidate = make_candidate(config, assignment.params)
+        self._seed = derive_seed(config.study.seed, "trial", assignment.number)
+        self._checkpoint = Path(assignment.checkpoint)
+        self._curve: list[EpochMeasurement] = []
+        train_indices, holdout_indices = self._split(dataset)
+        self._train_set = dataset.subset(train_indices)
+        self._holdout_set = dataset.subset(holdout_indices) if assignment.is_calibration else None
+        self._probe = self._draw_probe(dataset, train_indices)
+        model = _build(self._candidate, dataset, derive_seed(self._seed, "model"))
+        self.trainer = Trainer(
+            model, self._train_set, self._candidate, seed=derive_seed(self._seed, "fit"), device=settings.device
+        )
+        # A head that cannot be measured is refused before an epoch is spent on it.
+        find_head(model, self._probe[:4])
+
+    def resume(self) -> TrialReport:
+        """Loads what a former attempt left; a checkpoint that cannot be used is as good as none."""
+        try:
+            state = load_checkpoint(self._checkpoint, map_location=self._settings.device)
+            if state.get("identity") != self._identity():
+                raise CheckpointError(f"{self._checkpoint}: belongs to another trial")
+            self.trainer.load_state_dict(state["trainer"] | {"model": state["model"]})
+            self._curve = [EpochMeasurement.from_dict(values) for values in state["curve"]]
+        except CheckpointError:
+            return self._report(())
+        return self._report(tuple(self._curve), resumed_at=self.trainer.epoch)
+
+    def train_epoch(self) -> TrialReport:
+        """Trains one epoch, measures it if it is due, writes the checkpoint, and only then reports."""
+        started = time.perf_counter()
+        self.trainer.train_epoch()
+        trained = time.perf_counter()
+        is_due = self.trainer.is_done or self.trainer.epoch % self._config.measure.every == 0
+        measured = (self._measure(trained - started, trained),) if is_due else ()
+        self._curve += measured
+        content = self.trainer.state_dict()
+        checkpoint = save_checkpoint(
+            self._checkpoint,
+            {
+                "identity": self._identity(),
+                "candidate": {"model": self._candidate.model, "model_args": self._candidate.model_args},
+                "curve": [measurement.to_dict() for measurement in self._curve],
+                "model": content.pop("model"),
+                "trainer": content,
+            },
+            self.trainer.epoch,
+        )
+        return self._report(measured, checkpoint)
+
+    def _measure(self, train_seconds: float, started: float) -> EpochMeasurement:
+        model, device, batch_size = self.trainer.model, self._settings.device, self._config.measure.batch_size
+        training = evaluate(model, self._train_set, batch_size, device)
+        holdout = self._holdout_set and evaluate(model, self._holdout_set, batch_size, device)
+        flatness = measure(model, self._probe.split(batch_size))
+        return EpochMeasurement(
+            epoch=self.trainer.epoch,
+            train_score=training.score,
+            train_loss=training.loss,
+            n_train_images=training.n_images,
+            n_parameters=count_parameters(model),
+            relative_gap_flatness=flatness.relative_gap_flatness,
+            hessian_trace=flatness.hessian_trace,
+            layer=flatness.layer,
+            exactness=flatness.exactness,
+            n_probe_images=flatness.n_images,
+            companions=dict(flatness.companions),
+            holdout_score=holdout.score if holdout else None,
+            holdout_loss=holdout.loss if holdout else None,
+            n_holdout_images=holdout.n_images if holdout else 0,
+            train_seconds=train_seconds,
+            measure_seconds=time.perf_counter() - started,
+        )
+
+    def _split(self, dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.assignment.is_calibration:
+            return torch.arange(len(dataset)), torch.arange(0)
+        seed = derive_seed(self._config.study.seed, "holdout", self.assignment.number)
+        return split_holdout(dataset.labels, self._config.calibration.holdout, seed)
+
+    def _draw_probe(self, dataset: Dataset, train_indices: torch.Tensor) -> torch.Tensor:
+        """The same training images for every trial, as far as the trial trains on them."""
+        n_images = min(self._config.measure.probe, len(train_indices))
+        seed = derive_seed(self._config.study.seed, "probe")
+        drawn = train_indices[draw_stratified(dataset.labels[train_indices], n_images, seed)]
+        batches = dataset.subset(drawn).batches(n_images, self._settings.device)
+        return torch.cat([images for images, _ in batches])
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be this trial's."""
+        return {
+            "study_uid": self._settings.study_uid,
+            "number": self.assignment.number,
+            "params": self.assignment.params,
+            "data": self._train_set.fingerprint,
+        }
+
+    def _report(
+        self,
+        measurements: tuple[EpochMeasurement, ...],
+        checkpoint: CheckpointFile | None = None,
+        resumed_at: int = 0,
+    ) -> TrialReport:
+        return TrialReport(
+            number=self.assignment.number,
+            attempt=self.assignment.attempt,
+            epoch=self.trainer.epoch,
+            measurements=measurements,
+            is_last=self.trainer.is_done,
+            checkpoint=checkpoint,
+            resumed_at=resumed_at,
+            pid=os.getpid(),
+        )
+
+
+def _build(candidate: Candidate, dataset: Dataset, seed: int) -> nn.Module:
+    with seeded(seed):
+        return build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
+
+
+def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:
+    return TrialReport(
+        assignment.number, assignment.attempt, epoch, failure=_describe_failure(error), pid=os.getpid()
+    )
+
+
+def _describe_failure(error: Exception) -> Failure:
+    """A user's mistake needs no traceback; anything else keeps the end of its own."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return Failure("CudaOutOfMemory", f"{error}; use a smaller batch_size or width, or fewer trials a GPU")
+    tail = "" if isinstance(error, FlatselectError) else "".join(traceback.format_exception(error)[-6:])
+    return Failure(type(error).__name__, str(error), tail[-4000:])
