@@ -1,0 +1,169 @@
+"""The regressor from features of a measurement to its test gap, with intervals and a warning of extrapolation."""
+
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from flatselect.calibration.estimators import ESTIMATOR_NAMES, Array, EstimatorName, choose_estimator
+from flatselect.calibration.intervals import cross_validate, make_folds, make_group_weights
+from flatselect.calibration.support import TrainingSupport
+
+# A column that varies by less than this part of its largest value carries rounding, not information.
+_CONSTANT = 1e-10
+
+
+class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Regressor of test gaps on features of measurements: several rows (epochs) of several groups (trials).
+
+    Constant columns, and columns of nothing but NaN, are dropped; the others are standardised and a missing value is
+    their mean. Every group counts the same, however many rows it has. Predictions and intervals are clipped to
+    [-1, 1], where a difference of two accuracies lies (or to the range of `y`, where that is wider).
+
+    **Intervals** are CV+ (Barber et al. 2021) with whole groups held out, at most `n_folds` folds. With exchangeable
+    groups, and at least coverage / (1 − coverage) of them (9 for 0.9), a row of a new group is covered with a
+    probability of at least 2·coverage − 1 in theory and of about `coverage` in practice. *Not* guaranteed: with fewer
+    groups the largest residual is used, and its coverage is whatever that gives; the coverage is over all rows, not at
+    each epoch or for each kind of network; nothing is promised where `is_extrapolation` says so, or for trials chosen
+    by what the calibration said of them. The hyper-parameters (one penalty, or the kernel) are chosen on all rows, not
+    in each fold anew. The interval is for a *measured* gap: it holds the held-out part's sampling error.
+
+    Args:
+        estimator: "ridge" (penalty by grouped cross-validation) or "gaussian_process" (linear + squared-exponential
+            kernel with one length a feature, by marginal likelihood). Both are deterministic.
+        coverage: Wanted probability that an interval holds the measured gap, in (0, 1).
+        n_folds: Largest number of folds, at least 2.
+        range_tolerance: By what part of its fitted range a feature may leave it before that is an extrapolation.
+
+    Attributes:
+        used_features_: Indices of the columns used, (n_used,).
+        n_groups_: Groups seen; rows where `groups` was not given, or is one group only.
+        estimator_: The regressor with its chosen hyper-parameters.
+        cross_validated_: The regressors without each fold and their held-out residuals.
+        bounds_: (lowest, highest) prediction.
+        n_features_in_, feature_names_in_: As in scikit-learn.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own form
+        "estimator": [StrOptions(set(ESTIMATOR_NAMES))],
+        "coverage": [Interval(Real, 0, 1, closed="neither")],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
+        "range_tolerance": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        estimator: EstimatorName = "ridge",
+        coverage: float = 0.9,
+        n_folds: int = 10,
+        range_tolerance: float = 0.1,
+    ) -> None:
+        self.estimator = estimator
+        self.coverage = coverage
+        self.n_folds = n_folds
+        self.range_tolerance = range_tolerance
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Self:
+        """Fits to measured gaps.
+
+        Args:
+            X: Features of shape (n_rows, n_features); NaN is a missing value.
+            y: Measured test gaps, (n_rows,).
+            groups: The group (trial) of each row, (n_rows,). None, or one group only: each row by itself.
+
+        Raises:
+            ValueError: Fewer than two rows, an infinite feature, a gap that is not finite, or unequal lengths.
+        """
+        features: Array
+        features, targets = validate_data(
+            self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2, y_numeric=True
+        )
+        gaps: Array = targets.astype(np.float64)
+        codes = _encode_groups(groups, gaps)
+        weights = make_group_weights(codes)
+        folds = make_folds(codes, self.n_folds)
+
+        self.used_features_ = _find_varying_columns(features)
+        used = features[:, self.used_features_]
+        missing = np.isnan(used)
+        self.means_, self.scales_ = _find_moments(used, missing, weights)
+        Z = self._standardise(used, missing)
+        self.estimator_ = choose_estimator(self.estimator, Z, gaps, weights, folds)
+        self.cross_validated_ = cross_validate(self.estimator_, Z, gaps, weights, folds)
+        self.support_ = TrainingSupport.of_rows(Z, missing, weights, self.range_tolerance)
+        self.n_groups_ = len(np.unique(codes))
+        self.bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Predicted test gaps, (n,), of features (n, n_features)."""
+        return self.predict_all(X)[0]
+
+    def predict_interval(self, X: npt.ArrayLike) -> Array:
+        """Lower and upper ends of the gap's interval, (n, 2); lower ≤ predict(X) ≤ upper."""
+        return self.predict_all(X)[1]
+
+    def is_extrapolation(self, X: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether each row (n,) lies outside what was fitted.
+
+        That is: a used feature leaves its fitted range by more than `range_tolerance` of it; or the row is farther
+        from the mean (Mahalanobis, each direction's variance + 0.01) than every fitted row, by the same tolerance; or
+        it lacks a feature that no fitted row lacked. A column that was constant is not used and does not count.
+        """
+        return self.predict_all(X)[2]
+
+    def predict_all(self, X: npt.ArrayLike) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """`predict`, `predict_interval` and `is_extrapolation` of the same rows, in one pass."""
+        check_is_fitted(self)
+        features: Array = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        used = features[:, self.used_features_]
+        missing = np.isnan(used)
+        Z = self._standardise(used, missing)
+        gaps = np.clip(self.cross_validated_.fitted.predict(Z), *self.bounds_)
+        lower, upper = self.cross_validated_.predict_interval(Z, self.coverage, self.n_groups_)
+        intervals = np.clip(np.stack([lower, upper], axis=1), *self.bounds_)
+        return gaps, intervals, self.support_.is_outside(Z, missing)
+
+    def _standardise(self, used: Array, missing: npt.NDArray[np.bool_]) -> Array:
+        return np.where(missing, 0.0, (used - self.means_) / self.scales_)
+
+
+def _encode_groups(groups: npt.ArrayLike | None, y: Array) -> npt.NDArray[np.intp]:
+    """The groups as numbers from 0, (n_rows,); each row its own where none, or only one, is given."""
+    if groups is not None:
+        groups = column_or_1d(groups)
+        check_consistent_length(groups, y)
+        codes = np.unique(groups, return_inverse=True)[1]
+        if codes.max() > 0:
+            return np.asarray(codes, dtype=np.intp)
+    return np.arange(len(y))
+
+
+def _find_varying_columns(X: Array) -> npt.NDArray[np.intp]:
+    """Indices of the columns with two different values that are not NaN."""
+    missing = np.isnan(X)
+    high = np.where(missing, -np.inf, X).max(axis=0)
+    low = np.where(missing, np.inf, X).min(axis=0)
+    size = np.where(missing, 0.0, np.abs(X)).max(axis=0)
+    return np.flatnonzero(high - low > _CONSTANT * size)
+
+
+def _find_moments(used: Array, missing: npt.NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and standard deviation of each column, (n_used,) each, missing values left out."""
+    given = np.where(missing, 0.0, weights[:, None])
+    given = given / given.sum(axis=0)
+    means = (given * np.where(missing, 0.0, used)).sum(axis=0)
+    scales = np.sqrt((given * np.where(missing, 0.0, used - means) ** 2).sum(axis=0))
+    return means, scales
