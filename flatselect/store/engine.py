@@ -160,8 +160,8 @@ def _check_sqlite_file(path: Path, must_exist: bool) -> None:
     partition = find_filesystem(path)
     if partition is not None and is_network_filesystem(partition):
         raise StoreError(
-            f"{path}: on a network file system ({partition.fstype} at {partition.mountpoint}), where SQLite loses data; "
-            "put the file on a local disk, or use PostgreSQL: postgresql://USER:PASSWORD@HOST/DATABASE"
+            f"{path}: on a network file system ({partition.fstype} at {partition.mountpoint}), where SQLite loses "
+            "data; put the file on a local disk, or use PostgreSQL: postgresql://USER:PASSWORD@HOST/DATABASE"
         )
 
 

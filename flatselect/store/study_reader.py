@@ -1,20 +1,288 @@
 """Everything that is read of a study, also while a search writes it."""
 
 import difflib
-import math
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from optuna.storages import RDBStorage
-from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, Row, func, inspect, select
-from sqlalchemy.orm import InstrumentedAttribute
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Engine, Row, case, func, inspect, select
 
 from flatselect.errors import StoreError
-from flatselect.records import EpochMeasurement, Failure, Prediction, TrialRecord
+from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
 from flatselect.store.engine import open_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
 from flatselect.store.optuna_storage import make_optuna_storage
+from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
+from flatselect.store.tables import (
+    AttemptRow,
+    AuditRow,
+    CalibratorRow,
+    CheckpointRow,
+    MeasurementRow,
+    PredictionRow,
+    RunRow,
+    StudyRow,
+)
+
+__all__ = [
+    "UID_ATTRIBUTE",
+    "AttemptRecord",
+    "CheckpointRecord",
+    "RunRecord",
+    "StudyReader",
+    "StudySummary",
+    "find_study",
+    "list_studies",
+]
+
+UID_ATTRIBUTE = "flatselect:uid"
+
+
+class StudyReader:
+    """Reads one study; every call sees the database as it is then.
+
+    Every method raises StoreError when the database cannot do it or no longer holds the study.
+    """
+
+    def __init__(self, engine: Engine, study_uid: str) -> None:
+        self._engine = engine
+        self._optuna_storage: RDBStorage | None = None
+        self.study_uid = study_uid
+
+    def close(self) -> None:
+        """Closes the connections, the engine's too."""
+        if self._optuna_storage is not None:
+            _close(self._optuna_storage)
+        self._engine.dispose()
+
+    def name(self) -> str:
+        return str(self._read_study().name)
+
+    def config(self) -> dict[str, Any]:
+        """The study file's plain values, as the study was made."""
+        return dict(self._read_study().config)
+
+    def data(self) -> dict[str, Any]:
+        """What is known of the training images: fingerprint, number, class names."""
+        return dict(self._read_study().data)
+
+    def runs(self) -> list[RunRecord]:
+        """Every process that drove the study, earliest first."""
+        statement = select(RunRow.__table__).where(RunRow.study_uid == self.study_uid).order_by(RunRow.started_at)
+        return [
+            RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
+            for row in self._read(statement)
+        ]
+
+    def attempts(self) -> list[AttemptRecord]:
+        """Every start of every trial, by trial and attempt."""
+        statement = (
+            select(AttemptRow.__table__)
+            .where(AttemptRow.study_uid == self.study_uid)
+            .order_by(AttemptRow.trial_number, AttemptRow.attempt)
+        )
+        return [make_attempt(row) for row in self._read(statement)]
+
+    def measurements(self, trial_number: int | None = None) -> dict[int, list[EpochMeasurement]]:
+        """The curve of each trial, or of one, in order of epoch; a trial without epochs is left out."""
+        statement = (
+            select(MeasurementRow.__table__)
+            .where(MeasurementRow.study_uid == self.study_uid)
+            .order_by(MeasurementRow.trial_number, MeasurementRow.epoch)
+        )
+        if trial_number is not None:
+            statement = statement.where(MeasurementRow.trial_number == trial_number)
+        curves: defaultdict[int, list[EpochMeasurement]] = defaultdict(list)
+        for row in self._read(statement):
+            curves[row.trial_number].append(make_measurement(row))
+        return dict(curves)
+
+    def latest_calibrator(self) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+        """(uid, artifact, summary) of the calibrator added last; None if there is none."""
+        statement = (
+            select(CalibratorRow.uid, CalibratorRow.artifact, CalibratorRow.summary)
+            .where(CalibratorRow.study_uid == self.study_uid)
+            .order_by(CalibratorRow.id.desc())
+            .limit(1)
+        )
+        rows = self._read(statement)
+        return (rows[0].uid, rows[0].artifact, rows[0].summary) if rows else None
+
+    def predictions(self, calibrator_uid: str) -> dict[tuple[int, int], Prediction]:
+        """What a calibrator says, by (trial number, epoch)."""
+        statement = select(PredictionRow.__table__).where(
+            PredictionRow.study_uid == self.study_uid, PredictionRow.calibrator_uid == calibrator_uid
+        )
+        return {(row.trial_number, row.epoch): make_prediction(row) for row in self._read(statement)}
+
+    def latest_predictions(self) -> dict[tuple[int, int], Prediction]:
+        """What the latest calibrator that has predicted anything says, by (trial number, epoch)."""
+        # One that was added a moment ago has said nothing yet: until it does, the one before it stands.
+        statement = (
+            select(CalibratorRow.uid)
+            .where(
+                CalibratorRow.study_uid == self.study_uid,
+                select(PredictionRow.epoch).where(PredictionRow.calibrator_uid == CalibratorRow.uid).exists(),
+            )
+            .order_by(CalibratorRow.id.desc())
+            .limit(1)
+        )
+        rows = self._read(statement)
+        return self.predictions(rows[0].uid) if rows else {}
+
+    def checkpoint(self, trial_number: int) -> CheckpointRecord | None:
+        """The trial's last checkpoint, None if it has none."""
+        return self.checkpoints().get(trial_number)
+
+    def checkpoints(self) -> dict[int, CheckpointRecord]:
+        """The last checkpoint of each trial that has one."""
+        statement = select(
+            CheckpointRow.trial_number,
+            CheckpointRow.epoch,
+            CheckpointRow.path,
+            CheckpointRow.sha256,
+            CheckpointRow.size,
+        ).where(CheckpointRow.study_uid == self.study_uid)
+        return {row.trial_number: CheckpointRecord(**row._mapping) for row in self._read(statement)}
+
+    def audits(self) -> dict[int, float]:
+        """Scores on the audit split, for reports only: nothing that decides may call this."""
+        statement = select(AuditRow.trial_number, AuditRow.score).where(AuditRow.study_uid == self.study_uid)
+        return {row.trial_number: row.score for row in self._read(statement)}
+
+    def trials(self, include_audits: bool) -> list[TrialRecord]:
+        """Every trial that has begun, by number: Optuna's states and parameters with what is known of them here.
+
+        `measurement` is the last epoch at which flatness was measured (the last epoch where there is none), and
+        `prediction` is of that epoch.
+        """
+        frozen_trials = self._read_optuna_trials()
+        attempts = {attempt.trial_number: attempt for attempt in self.attempts()}
+        summaries = self._read_last_epochs()
+        predictions = self.latest_predictions()
+        audits = self.audits() if include_audits else {}
+        trials = []
+        for frozen in frozen_trials:
+            number = frozen.number
+            attempt = attempts.get(number)
+            epochs, seconds, measurement = summaries.get(number, (0, 0.0, None))
+            failure = attempt.failure if attempt and frozen.state == OptunaState.FAIL else None
+            trials.append(
+                TrialRecord(
+                    number=number,
+                    state=cast(TrialState, frozen.state.name),
+                    params=frozen.params,
+                    attempts=attempt.attempt if attempt else 0,
+                    epochs=epochs,
+                    is_calibration=attempt.is_calibration if attempt else False,
+                    measurement=measurement,
+                    prediction=predictions.get((number, measurement.epoch)) if measurement else None,
+                    audit_test_score=audits.get(number),
+                    failure=str(failure) if failure else None,
+                    model=attempt.model if attempt else "",
+                    seconds=seconds,
+                )
+            )
+        return trials
+
+    def _read(self, statement: Any) -> list[Row[Any]]:
+        with open_transaction(self._engine) as connection:
+            return list(connection.execute(statement))
+
+    def _read_study(self) -> Row[Any]:
+        rows = self._read(select(StudyRow.__table__).where(StudyRow.uid == self.study_uid))
+        if not rows:
+            raise StoreError(f"{show_url(self._engine)}: holds no study with the uid {self.study_uid}")
+        return rows[0]
+
+    def _read_last_epochs(self) -> dict[int, tuple[int, float, EpochMeasurement | None]]:
+        """By trial: epochs trained, seconds spent, and the measurement that stands for it."""
+        row = MeasurementRow
+        of_trial = (
+            select(
+                row.trial_number,
+                func.max(row.epoch).label("epochs"),
+                func.sum(func.coalesce(row.train_seconds, 0) + func.coalesce(row.measure_seconds, 0)).label("seconds"),
+                func.coalesce(
+                    func.max(case((row.relative_gap_flatness.is_not(None), row.epoch))), func.max(row.epoch)
+                ).label("shown_epoch"),
+            )
+            .where(row.study_uid == self.study_uid)
+            .group_by(row.trial_number)
+            .subquery()
+        )
+        statement = select(of_trial.c.epochs, of_trial.c.seconds, row.__table__).join(
+            of_trial,
+            (row.trial_number == of_trial.c.trial_number)
+            & (row.epoch == of_trial.c.shown_epoch)
+            & (row.study_uid == self.study_uid),
+        )
+        return {r.trial_number: (r.epochs, float(r.seconds), make_measurement(r)) for r in self._read(statement)}
+
+    def _read_optuna_trials(self) -> list[FrozenTrial]:
+        if self._optuna_storage is None:
+            self._optuna_storage = _open_optuna_storage(self._engine)
+        storage = self._optuna_storage
+        study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
+        if storage is None or study_id is None:
+            raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
+        trials = storage.get_all_trials(study_id, deepcopy=False)
+        return sorted((t for t in trials if t.state != OptunaState.WAITING), key=lambda t: t.number)
+
+
+def list_studies(engine: Engine) -> list[StudySummary]:
+    """The studies of a database, earliest first; those deleted in Optuna are left out."""
+    if not has_schema(engine) or (storage := _open_optuna_storage(engine)) is None:
+        return []
+    ensure_schema(engine)
+    with open_transaction(engine) as connection:
+        rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
+    ids = _read_study_ids(storage)
+    studies = [
+        StudySummary(row.name, row.uid, row.created_at, storage.get_n_trials(ids[row.uid]))
+        for row in rows
+        if row.uid in ids
+    ]
+    _close(storage)
+    return sorted(studies, key=lambda study: study.created_at)
+
+
+def find_study(engine: Engine, name: str) -> StudyReader:
+    """Opens a study by its name.
+
+    Raises:
+        StoreError: There is none; the message names those that there are, the nearest first.
+    """
+    studies = list_studies(engine)
+    for study in studies:
+        if study.name == name:
+            return StudyReader(engine, study.uid)
+    names = [study.name for study in studies]
+    near = difflib.get_close_matches(name, names, n=len(names) or 1)
+    shown = [*near, *(other for other in names if other not in near)]
+    raise StoreError(
+        f"{show_url(engine)}: no study {name!r}; "
+        + (f"there is {', '.join(shown)}" if shown else "there is none that flatselect made")
+    )
+
+
+def _open_optuna_storage(engine: Engine) -> RDBStorage | None:
+    """Optuna's half of the database, None where it has none."""
+    with open_transaction(engine) as connection:
+        if not inspect(connection).has_table("studies"):
+            return None
+    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create_tables=False)
+
+
+def _read_study_ids(storage: RDBStorage) -> dict[str, int]:
+    """Optuna's numbers of our studies, by uid."""
+    studies = storage.get_all_studies()
+    return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}
+
+
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()

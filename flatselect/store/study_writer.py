@@ -1,7 +1,5 @@
 """Everything a search writes about its study. The driver is the only writer."""
 
-import dataclasses
-import math
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +11,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.engine import open_transaction
 from flatselect.store.migrate import ensure_schema
+from flatselect.store.row_conversion import (
+    make_failure_columns,
+    make_measurement_columns,
+    make_prediction_columns,
+    replace_nan,
+)
 from flatselect.store.run_records import AttemptOutcome
 from flatselect.store.tables import (
     AttemptRow,
@@ -119,9 +123,7 @@ class StudyWriter:
         values = {
             "ended_at": _read_clock(),
             "outcome": outcome,
-            "failure_kind": failure and failure.kind,
-            "failure_message": failure and _replace_nul(failure.message),
-            "failure_traceback": failure and _replace_nul(failure.traceback),
+            **make_failure_columns(failure),
             "pruned_because": pruned_because,
         }
         statement = update(AttemptRow).where(
@@ -135,7 +137,7 @@ class StudyWriter:
     def add_measurements(self, trial_number: int, attempt: int, measurements: Sequence[EpochMeasurement]) -> None:
         """Adds epochs of a trial; an epoch that is there already stays as it is, whichever attempt sent it."""
         values = [
-            {**self._key(trial_number), "attempt": attempt, **_replace_nan(_as_columns(measurement))}
+            {**self._key(trial_number), "attempt": attempt, **make_measurement_columns(measurement)}
             for measurement in measurements
         ]
         self._insert(MeasurementRow, values)
@@ -161,17 +163,7 @@ class StudyWriter:
                 **self._key(trial_number),
                 "epoch": epoch,
                 "calibrator_uid": calibrator_uid,
-                **_replace_nan(
-                    {
-                        "gap": prediction.predicted_test_gap,
-                        "gap_low": prediction.predicted_test_gap_interval[0],
-                        "gap_high": prediction.predicted_test_gap_interval[1],
-                        "score": prediction.predicted_test_score,
-                        "score_low": prediction.predicted_test_score_interval[0],
-                        "score_high": prediction.predicted_test_score_interval[1],
-                        "extrapolation": bool(prediction.extrapolation),
-                    }
-                ),
+                **make_prediction_columns(prediction),
             }
             for (trial_number, epoch), prediction in predictions.items()
         ]
@@ -185,7 +177,7 @@ class StudyWriter:
     def add_audit(self, trial_number: int, score: float, loss: float | None, n_images: int) -> None:
         """Adds a trial's score on the audit split; an earlier one is replaced."""
         values = {"score": score, "loss": loss, "n_images": n_images, "audited_at": _read_clock()}
-        self._insert(AuditRow, [{**self._key(trial_number), **_replace_nan(values)}], replace=True)
+        self._insert(AuditRow, [{**self._key(trial_number), **replace_nan(values)}], replace=True)
 
     def _key(self, trial_number: int) -> dict[str, Any]:
         return {"study_uid": self.study_uid, "trial_number": trial_number}
@@ -210,17 +202,3 @@ class StudyWriter:
 def _read_clock() -> datetime:
     """Now, in UTC without a zone, as Optuna keeps its times."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _as_columns(measurement: EpochMeasurement) -> dict[str, Any]:
-    return {field.name: getattr(measurement, field.name) for field in dataclasses.fields(measurement)}
-
-
-def _replace_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """SQLite makes NULL of NaN, PostgreSQL does not: make it NULL in both."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
-
-
-def _replace_nul(message: str) -> str:
-    """PostgreSQL refuses texts with the character NUL, which a foreign error message may hold."""
-    return message.replace("\x00", "�")

@@ -10,7 +10,7 @@ from flatselect.store.tables import TABLE_PREFIX, Base
 
 def _is_ours(item: Any, name: str | None, kind: str, reflected: bool, compared_to: Any) -> bool:
     table = name if kind == "table" else item.table.name
-    return bool(table.startswith(TABLE_PREFIX))
+    return str(table).startswith(TABLE_PREFIX)
 
 
 def _render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
