@@ -42,24 +42,24 @@ class Partition(Protocol):
     opts: str
 
 
-def make_engine(url: str, *, must_exist: bool = False) -> Engine:
+def make_engine(url: str, *, create: bool = True) -> Engine:
     """Connects to a study database; one connection is tried at once.
 
     Args:
         url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DATABASE`.
-        must_exist: Refuse a SQLite file that is not there, instead of making it.
+        create: False for a reader: a SQLite file must be there, and is left in the mode it is in.
 
     Returns:
-        An engine. A SQLite file is in write-ahead mode: readers are not blocked by the writer.
+        An engine. A SQLite file is put in write-ahead mode: its readers are not blocked by its writer.
 
     Raises:
         StoreError: The URL is not understood or not supported, the file cannot be used, the server not be reached.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        _check_sqlite_file(Path(parsed.database or ""), must_exist)
+        _check_sqlite_file(Path(parsed.database or ""), create)
     try:
-        engine = create_engine(parsed, **make_engine_options(parsed))
+        engine = create_engine(parsed, **make_engine_options(parsed, create=create))
     except ModuleNotFoundError as error:
         raise StoreError(
             f"{hide_password(url)}: PostgreSQL needs the package {error.name}; pip install 'flatselect[postgresql]'"
@@ -73,10 +73,11 @@ def make_engine(url: str, *, must_exist: bool = False) -> Engine:
     return engine
 
 
-def make_engine_options(url: URL) -> dict[str, Any]:
+def make_engine_options(url: URL, *, create: bool = True) -> dict[str, Any]:
     """The keyword arguments of `sqlalchemy.create_engine` that every connection of a study uses."""
     if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(_set_up_sqlite, "connect")]}
+        listener = _set_up_sqlite_writer if create else _set_up_sqlite
+        return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(listener, "connect")]}
     return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
 
 
@@ -150,10 +151,10 @@ def is_network_filesystem(partition: Partition) -> bool:
     )
 
 
-def _check_sqlite_file(path: Path, must_exist: bool) -> None:
+def _check_sqlite_file(path: Path, create: bool) -> None:
     if path.is_dir():
         raise StoreError(f"{path}: a folder; expected a SQLite file, for example sqlite:///{path / 'study.db'}")
-    if must_exist and not path.exists():
+    if not create and not path.exists():
         raise StoreError(f"{path}: no such database; `flatselect search` makes it, or give another one by --storage")
     if not path.parent.is_dir():
         raise StoreError(f"{path}: there is no folder {path.parent}; make it, or give another path")
@@ -165,15 +166,15 @@ def _check_sqlite_file(path: Path, must_exist: bool) -> None:
         )
 
 
+def _set_up_sqlite_writer(connection: sqlite3.Connection, record: object) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode=WAL")
+    _set_up_sqlite(connection, record)
+
+
 def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    cursor = connection.cursor()
-    try:
-        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-    finally:
-        cursor.close()
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _advise(engine: Engine, reason: str) -> str:

@@ -8,24 +8,26 @@ from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, make_engine_options, parse_url
 
 
-def make_optuna_storage(url: str, *, create_tables: bool = True) -> RDBStorage:
+def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
     """Opens Optuna's storage on a study database.
 
     Args:
         url: As for `make_engine`.
-        create_tables: False for a reader, which must not write.
+        create: False for a reader: file and tables must be there.
 
     Raises:
         StoreError: The database cannot be used, or its tables are of another version of Optuna.
     """
     parsed = parse_url(url)
     # Optuna would raise the driver's own errors, password and all.
-    make_engine(url).dispose()
+    make_engine(url, create=create).dispose()
     # "A new study created in RDB": the search says so itself.
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
     # Optuna reads a URL as a format string: {SCHEMA_VERSION}.
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     try:
-        return RDBStorage(text, engine_kwargs=make_engine_options(parsed), skip_table_creation=not create_tables)
+        return RDBStorage(
+            text, engine_kwargs=make_engine_options(parsed, create=create), skip_table_creation=not create
+        )
     except RuntimeError as error:
         raise StoreError(f"{parsed.render_as_string(hide_password=True)}: {error}") from error

@@ -274,7 +274,7 @@ def _open_optuna_storage(engine: Engine) -> RDBStorage | None:
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
             return None
-    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create_tables=False)
+    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False)
 
 
 def _read_study_ids(storage: RDBStorage) -> dict[str, int]:

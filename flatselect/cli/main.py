@@ -1,0 +1,83 @@
+"""The command `flatselect`. A verb's module, and all that it needs, is loaded when the verb is used."""
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+from flatselect.errors import FlatselectError
+
+_INTERRUPTED = 130
+
+
+class Verb(NamedTuple):
+    """Where a command lives, and what the list of commands says of it."""
+
+    module: str
+    function: str
+    help: str
+
+
+VERBS = {
+    "search": Verb("flatselect.cli.search", "search", "Run a study, or go on with it."),
+    "query": Verb("flatselect.cli.query", "query", "Print the trials or epochs of a study."),
+    "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
+    "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them, and turns our errors into messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, function, _ = VERBS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), function)
+        if not any(parameter.name == "debug" for parameter in command.params):
+            command.params.append(_make_debug_option())
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FlatselectError as error:
+            if ctx.obj == "debug":
+                raise
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+def _make_debug_option() -> click.Option:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().obj = "debug"
+
+    return click.Option(["--debug"], is_flag=True, expose_value=False, callback=remember, help="Errors with traceback.")
+
+
+_EPILOG = """\b
+Examples:
+  flatselect search studies/digits.toml
+  flatselect query studies/digits.toml
+  flatselect query --help"""
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, params=[_make_debug_option()])
+@click.version_option(package_name="flatselect", prog_name="flatselect")
+def cli() -> None:
+    """Choose a convolutional network when no labelled data can be spared for validation."""
+
+
+def main() -> None:
+    """Runs one command and exits: 0 done, 1 refused or failed with a message, 2 misused, 130 interrupted."""
+    cli(prog_name="flatselect")

@@ -1,0 +1,148 @@
+"""Records on standard output: a table for people, JSON and CSV for programs."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flatselect.records import Interval, TrialRecord
+from flatselect.store.finite_json import replace_non_finite
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_WIDTH_WITHOUT_TERMINAL = 120
+
+
+def output_options(command: Command) -> Command:
+    """Gives a command `--json`, `--jsonl` and `--csv` as its argument `output_format`; "table" by default."""
+    for name, text in (
+        ("csv", "One line of CSV for each record, under a line of names."),
+        ("jsonl", "One JSON object a line."),
+        ("json", "A JSON list of records."),
+    ):
+        command = click.option(f"--{name}", "output_format", flag_value=name, default=None, help=text)(command)
+    return command
+
+
+def print_records(records: Sequence[Mapping[str, Any]], output_format: str) -> None:
+    """Prints records as "json", "jsonl" or "csv"."""
+    if output_format == "json":
+        print_json(list(records))
+    elif output_format == "jsonl":
+        for record in records:
+            click.echo(json.dumps(replace_non_finite(record), ensure_ascii=False))
+    else:
+        _print_csv([_flatten(record) for record in records])
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON value; NaN and the infinities, which JSON does not know, become null."""
+    click.echo(json.dumps(replace_non_finite(value), indent=2, ensure_ascii=False))
+
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as the terminal."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=_WIDTH_WITHOUT_TERMINAL)
+    console.print(table)
+
+
+def print_trials(trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None) -> None:
+    """Prints the table of trials: the ranked ones first, best first, and the others by number."""
+    print_table(make_trial_table(trials, ranking))
+
+
+def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None) -> Table:
+    """A line for each trial.
+
+    Args:
+        trials: In any order.
+        ranking: Trial numbers, best first; without it, trials come by number.
+    """
+    rank = {number: position for position, number in enumerate(ranking or (), 1)}
+    has_audit = any(trial.audit_test_score is not None for trial in trials)
+    table = make_table(
+        ["rank"] * bool(rank) + ["trial", "state"],
+        ["network"],
+        ["train score", "flatness", "predicted test gap", "predicted test score"] + ["audited test score"] * has_audit,
+    )
+    for trial in sorted(trials, key=lambda t: (rank.get(t.number, len(trials) + 1), t.number)):
+        cells = [str(trial.number), trial.state + " calibration" * trial.is_calibration, _describe_network(trial)]
+        if measured := trial.measurement:
+            cells += [format_number(measured.train_score), format_number(measured.relative_gap_flatness, "#.3g")]
+        else:
+            cells += ["", ""]
+        if predicted := trial.prediction:
+            cells += [
+                format_with_half_width(predicted.predicted_test_gap, predicted.predicted_test_gap_interval),
+                format_number(predicted.predicted_test_score) + "?" * predicted.extrapolation,
+            ]
+        else:
+            cells += ["", ""]
+        cells = [str(rank.get(trial.number, ""))] * bool(rank) + cells
+        cells += [format_number(trial.audit_test_score)] * has_audit
+        table.add_row(*(Text(cell) for cell in cells))
+    if any(trial.prediction and trial.prediction.extrapolation for trial in trials):
+        table.caption = "? extrapolation: unlike anything the calibrator was fitted on"
+    return table
+
+
+def make_table(left: Sequence[str], texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    """An empty table: columns to the left, one or more that may be folded, and numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    for name in (*left, *texts):
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def format_number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def format_with_half_width(value: float, interval: Interval) -> str:
+    """A number with half the width of its interval, `0.031 ±0.012`."""
+    return f"{value:.3f} ±{(interval[1] - interval[0]) / 2:.3f}"
+
+
+def _describe_network(trial: TrialRecord) -> str:
+    params = " ".join(f"{name}={_shorten(value)}" for name, value in trial.params.items())
+    failure = trial.failure and trial.failure.splitlines()[0][:200]
+    return "\n".join(text for text in (trial.model, params, failure) if text)
+
+
+def _shorten(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without lists and objects: `params` becomes `param_NAME`, an interval `..._low` and `..._high`."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if name == "params":
+            flat |= {f"param_{parameter}": item for parameter, item in value.items()}
+        elif name.endswith("_interval"):
+            flat[name.removesuffix("interval") + "low"], flat[name.removesuffix("interval") + "high"] = (
+                value or (None,) * 2
+            )
+        else:
+            flat[name] = value
+    return flat
+
+
+def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
