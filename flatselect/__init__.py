@@ -1,1 +1,52 @@
-"""flatselect: choose a convolutional network when no labelled data can be spared for validation."""
+"""flatselect: choose a convolutional network when no labelled data can be spared for validation.
+
+The names below are loaded when first used, so that `import flatselect` loads neither torch nor ray.
+"""
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flatselect.calibration.gap_calibrator import GapCalibrator
+    from flatselect.calibration.gap_predictor import GapPredictor
+    from flatselect.errors import UnsupportedHeadError
+    from flatselect.flatness.measure import measure
+    from flatselect.flatness.measurement import Measurement
+    from flatselect.pruning import FlatnessPruner
+    from flatselect.search.export import load
+
+__version__ = importlib.metadata.version("flatselect")
+
+__all__ = [
+    "FlatnessPruner",
+    "GapCalibrator",
+    "GapPredictor",
+    "Measurement",
+    "UnsupportedHeadError",
+    "__version__",
+    "load",
+    "measure",
+]
+
+_HOMES = {
+    "FlatnessPruner": "flatselect.pruning",
+    "GapCalibrator": "flatselect.calibration.gap_calibrator",
+    "GapPredictor": "flatselect.calibration.gap_predictor",
+    "Measurement": "flatselect.flatness.measurement",
+    "UnsupportedHeadError": "flatselect.errors",
+    "load": "flatselect.search.export",
+    "measure": "flatselect.flatness.measure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,1 +1,8 @@
+"""Relative GAP flatness: exact, label-free, about the price of one forward pass."""
 
+from flatselect.flatness.accumulation import GapFlatness
+from flatselect.flatness.head import Head, find_head
+from flatselect.flatness.measure import measure
+from flatselect.flatness.measurement import Measurement
+
+__all__ = ["GapFlatness", "Head", "Measurement", "find_head", "measure"]

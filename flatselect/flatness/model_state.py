@@ -1,0 +1,102 @@
+"""Using a model and leaving nothing behind on it, also after an exception."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from flatselect.errors import ModelError, NonFiniteError
+
+
+@contextmanager
+def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
+    """Evaluation mode, no gradients, no autocast; hooks, modes and torch's random state are put back at the end.
+
+    The modes are set module by module: a model's own `train()` may freeze, merge or convert weights.
+
+    Yields:
+        A list to which every hook put on the model must be added.
+    """
+    training = {module: module.training for module in model.modules()}
+    handles: list[RemovableHandle] = []
+    cuda_devices = [device] if device.type == "cuda" else []
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device.type, enabled=False),
+        torch.random.fork_rng(cuda_devices),
+    ):
+        try:
+            for module in training:
+                module.training = False
+            yield handles
+        finally:
+            for handle in handles:
+                handle.remove()
+            for module, was_training in training.items():
+                module.training = was_training
+
+
+def unwrap_compiled(model: nn.Module) -> nn.Module:
+    """The module that `torch.compile` wrapped: hooks work on it."""
+    original = getattr(model, "_orig_mod", model)
+    return original if isinstance(original, nn.Module) else model
+
+
+def find_device(model: nn.Module, given: torch.device | str | None) -> torch.device:
+    """The device of the model's tensors, which `given` must agree with.
+
+    Raises:
+        ModelError: The model lies elsewhere, or its tensors cannot be differentiated through.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        if torch.nn.parameter.is_lazy(tensor):
+            raise ModelError(f"parameter {name!r} is lazy and has no shape yet: run the model once before measuring it")
+        if tensor.is_inference():
+            raise ModelError(
+                f"{name!r} was made under torch.inference_mode and cannot be differentiated through: "
+                "build or load the model outside of it"
+            )
+    wanted = None if given is None else torch.device(given)
+    if not tensors:
+        return wanted or torch.device("cpu")
+    device = tensors[0][1].device
+    if wanted is not None and (wanted.type != device.type or wanted.index not in (None, device.index)):
+        raise ModelError(f"device={wanted} was asked for but the model is on {device}: move it with model.to({wanted})")
+    return device
+
+
+def find_dtype(model: nn.Module) -> torch.dtype:
+    """The floating type of the model's first parameter; images are converted to it."""
+    return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
+
+
+def check_weights_finite(model: nn.Module) -> None:
+    """Refuses NaN and infinite parameters and buffers.
+
+    Raises:
+        NonFiniteError: Names the first such tensor.
+    """
+    named = [(n, t) for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_floating_point()]
+    if not named:
+        return
+    # A finite sum proves a tensor finite in one pass and, together, with one wait for the device.
+    sums = torch.stack([tensor.detach().sum(dtype=torch.float32).cpu() for _, tensor in named])
+    for (name, tensor), is_suspect in zip(named, (~sums.isfinite()).tolist(), strict=True):
+        if is_suspect:
+            check_finite(tensor, f"weight {name!r} of the model")
+
+
+def check_finite(tensor: Tensor, description: str) -> None:
+    """Raises NonFiniteError, with the tensor's description and where its first NaN or infinity stands."""
+    finite = tensor.detach().isfinite()
+    if not bool(finite.all()):
+        n_bad = int((~finite).sum())
+        first = (~finite).nonzero()[0].tolist()
+        raise NonFiniteError(
+            f"{description}, shape {tuple(tensor.shape)}, holds {n_bad} NaN or infinite "
+            f"value{'s' * (n_bad > 1)}, the first at {first}: flatness needs finite numbers"
+        )

@@ -1,0 +1,87 @@
+"""Reading from the autograd graph which layers feed the classifier, without tracing or knowing the architecture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch.autograd.graph import Node
+
+ANONYMOUS_CONVOLUTION = -1
+
+
+@dataclass(frozen=True)
+class TailGraph:
+    """What lies upstream of the classifier's input.
+
+    Layers are called by their index in the order they ran.
+
+    Attributes:
+        front: Layers met first on the ways from the classifier back to the images, gates left out;
+            `ANONYMOUS_CONVOLUTION` among them is a convolution that no module ran.
+        depth: For every layer upstream: the most convolutions on one way from the images to its output, itself
+            included if it is one.
+    """
+
+    front: frozenset[int]
+    depth: Mapping[int, int]
+
+
+def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions: frozenset[int]) -> TailGraph:
+    """Walks the autograd graph from the classifier's input to the images.
+
+    Where two computed tensors are multiplied, a layer on one side that is itself computed from a layer met on the other
+    side only computes a gate (squeeze-and-excitation, spatial attention): it is left out of the front.
+
+    Args:
+        root: The node that made the classifier's input; None if nothing upstream of it was recorded.
+        layers: The node that stands for each layer's output, with the layer's index.
+        convolutions: Indices of the layers that are convolutions.
+    """
+    front: dict[Node, frozenset[int]] = {}  # layers met first from here towards the images
+    upstream: dict[Node, frozenset[int]] = {}  # every layer from here towards the images
+    depth: dict[Node, int] = {}
+    layer_upstream: dict[int, frozenset[int]] = {}
+    layer_depth: dict[int, int] = {}
+    for node in _images_first(root):
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        above = frozenset[int]().union(*(upstream[parent] for parent in parents))
+        deepest = max((depth[parent] for parent in parents), default=0)
+        layer = layers.get(node)
+        if layer is None and "Convolution" in node.name():
+            layer = ANONYMOUS_CONVOLUTION
+        if layer is None:
+            sides = [front[parent] for parent in parents]
+            if node.name() == "MulBackward0" and len(sides) == 2:
+                sides = [
+                    _drop_gates(sides[0], sides[1], layer_upstream),
+                    _drop_gates(sides[1], sides[0], layer_upstream),
+                ]
+            front[node], upstream[node], depth[node] = frozenset[int]().union(*sides), above, deepest
+        else:
+            front[node] = frozenset({layer})
+            upstream[node] = above | front[node] if layer != ANONYMOUS_CONVOLUTION else above
+            depth[node] = deepest + (layer in convolutions)
+            layer_upstream[layer] = layer_upstream.get(layer, frozenset()) | above
+            layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))
+    return TailGraph(frozenset() if root is None else front[root], layer_depth)
+
+
+def _drop_gates(
+    side: frozenset[int], other: frozenset[int], layer_upstream: Mapping[int, frozenset[int]]
+) -> frozenset[int]:
+    return frozenset(layer for layer in side if layer in other or not (layer_upstream[layer] & other))
+
+
+def _images_first(root: Node | None) -> list[Node]:
+    """The graph's nodes, each after all that its input was computed by; without recursion, as graphs are deep."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = [] if root is None else [(root, False)]
+    while stack:
+        node, is_expanded = stack.pop()
+        if is_expanded:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent, _ in node.next_functions if parent is not None)
+    return order
