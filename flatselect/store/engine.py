@@ -1,5 +1,6 @@
 """Connections to the study database: SQLite for one machine, PostgreSQL for a cluster."""
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any, Protocol
 
 import psutil
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
 from flatselect.errors import StoreError
 
@@ -89,8 +90,8 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError(f"{url}: not a database URL; expected {_SUPPORTED}") from None
+    except (ArgumentError, ValueError):  # ValueError: of a port that is no number
+        raise StoreError(f"{hide_password(url)}: not a database URL; expected {_SUPPORTED}") from None
     if parsed.drivername not in _DRIVERS:
         raise StoreError(f"{hide_password(url)}: {parsed.drivername} is not supported; expected {_SUPPORTED}")
     parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
@@ -106,14 +107,14 @@ def parse_url(url: str) -> URL:
 def hide_password(url: str) -> str:
     """The URL as it may be shown and logged."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
+        return _show(make_url(url))
+    except (ArgumentError, ValueError):
+        return re.sub(r":[^/@]*@", ":***@", url)
 
 
 def show_url(engine: Engine) -> str:
     """The engine's URL as it may be shown and logged."""
-    return engine.url.render_as_string(hide_password=True)
+    return _show(engine.url)
 
 
 @contextmanager
@@ -126,9 +127,21 @@ def open_transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except (DBAPIError, sqlite3.Error) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        raise StoreError(f"{show_url(engine)}: {reason}{_advise(engine, reason)}") from error
+    except IntegrityError:
+        raise  # a mistake of the caller, not the database's
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise StoreError(f"{show_url(engine)}: {reason}{_advise(error, reason)}") from error
+
+
+def check_local(path: Path, partitions: Sequence[Partition] | None = None) -> None:
+    """Raises StoreError where `path` is on a file system that several machines share."""
+    partition = find_filesystem(path, partitions)
+    if partition is not None and is_network_filesystem(partition):
+        raise StoreError(
+            f"{path}: on a network file system ({partition.fstype} at {partition.mountpoint}), where SQLite loses "
+            "data; put the file on a local disk, or use PostgreSQL: postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
 
 
 def find_filesystem(path: Path, partitions: Sequence[Partition] | None = None) -> Partition | None:
@@ -151,6 +164,12 @@ def is_network_filesystem(partition: Partition) -> bool:
     )
 
 
+def _show(url: URL) -> str:
+    # libpq takes a password as a parameter too.
+    hidden = {name: "hidden" for name in url.query if "password" in name}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
 def _check_sqlite_file(path: Path, create: bool) -> None:
     if path.is_dir():
         raise StoreError(f"{path}: a folder; expected a SQLite file, for example sqlite:///{path / 'study.db'}")
@@ -158,12 +177,7 @@ def _check_sqlite_file(path: Path, create: bool) -> None:
         raise StoreError(f"{path}: no such database; `flatselect search` makes it, or give another one by --storage")
     if not path.parent.is_dir():
         raise StoreError(f"{path}: there is no folder {path.parent}; make it, or give another path")
-    partition = find_filesystem(path)
-    if partition is not None and is_network_filesystem(partition):
-        raise StoreError(
-            f"{path}: on a network file system ({partition.fstype} at {partition.mountpoint}), where SQLite loses "
-            "data; put the file on a local disk, or use PostgreSQL: postgresql://USER:PASSWORD@HOST/DATABASE"
-        )
+    check_local(path)
 
 
 def _set_up_sqlite_writer(connection: sqlite3.Connection, record: object) -> None:
@@ -177,10 +191,11 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _advise(engine: Engine, reason: str) -> str:
+def _advise(error: DBAPIError, reason: str) -> str:
     """What to do about a database's complaint."""
-    if engine.dialect.name == "postgresql":
-        return "; is the server running, and are host, database, user and password right?"
+    if not isinstance(error.orig, sqlite3.Error):
+        is_connection = isinstance(error, OperationalError)
+        return "; is the server running, and are host, database, user and password right?" if is_connection else ""
     if "not a database" in reason:
         return "; the file is something else: give another path"
     if "unable to open" in reason or "readonly" in reason:

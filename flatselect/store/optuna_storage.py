@@ -5,7 +5,7 @@ import logging
 from optuna.storages import RDBStorage
 
 from flatselect.errors import StoreError
-from flatselect.store.engine import make_engine, make_engine_options, parse_url
+from flatselect.store.engine import hide_password, make_engine, make_engine_options, parse_url
 
 
 def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
@@ -30,4 +30,4 @@ def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
             text, engine_kwargs=make_engine_options(parsed, create=create), skip_table_creation=not create
         )
     except RuntimeError as error:
-        raise StoreError(f"{parsed.render_as_string(hide_password=True)}: {error}") from error
+        raise StoreError(f"{hide_password(url)}: {error}") from error

