@@ -135,6 +135,10 @@ class TrialRecord:
     def to_json(self) -> dict[str, Any]:
         """The trial's object in `--json` output. Programs rely on these names: add to them, never rename."""
         measured, predicted = self.measurement, self.prediction
+
+        def read(name: str) -> float | None:
+            return _finite(getattr(measured, name)) if measured else None
+
         return {
             "number": self.number,
             "state": self.state,
@@ -143,13 +147,13 @@ class TrialRecord:
             "attempts": self.attempts,
             "epochs": self.epochs,
             "is_calibration": self.is_calibration,
-            "train_score": _finite(measured and measured.train_score),
-            "train_loss": _finite(measured and measured.train_loss),
-            "relative_gap_flatness": _finite(measured and measured.relative_gap_flatness),
-            "hessian_trace": _finite(measured and measured.hessian_trace),
+            "train_score": read("train_score"),
+            "train_loss": read("train_loss"),
+            "relative_gap_flatness": read("relative_gap_flatness"),
+            "hessian_trace": read("hessian_trace"),
             "layer": measured and measured.layer,
             "exactness": measured and measured.exactness,
-            "holdout_score": _finite(measured and measured.holdout_score),
+            "holdout_score": read("holdout_score"),
             "predicted_test_gap": predicted and _finite(predicted.predicted_test_gap),
             "predicted_test_gap_interval": predicted and [_finite(x) for x in predicted.predicted_test_gap_interval],
             "predicted_test_score": predicted and _finite(predicted.predicted_test_score),

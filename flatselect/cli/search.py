@@ -23,11 +23,15 @@ The same command goes on where an interrupted search stopped; a higher --trials 
 @click.option("--storage", metavar="URL", help="Database; default: SQLite beside the study file.")
 @click.option("--trials", type=click.IntRange(min=1), help="Trials in all, earlier runs included.")
 @click.option("--workers", type=click.IntRange(min=1), help="Default: one a core, or a GPU share.")
-@click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="0, a fraction, 1 or more; default: 1 if there is one.")
+@click.option(
+    "--gpus-per-trial", type=click.FloatRange(min=0), help="0, a fraction, 1 or more; default: 1 if there is one."
+)
 @click.option("--ray-address", metavar="A", help="A running cluster; default: RAY_ADDRESS, else this machine.")
 @click.option("--backend", type=click.Choice(["ray", "inline"]), help="inline: one worker, no Ray.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything random.")
-@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override the study file; repeatable.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override the study file; repeatable."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
 def search(
     study: str,

@@ -18,9 +18,7 @@ def find_unaudited(opened: OpenStudy) -> list[AuditRequest]:
     return [
         AuditRequest(trial.number, dict(trial.params), checkpoints[trial.number].path)
         for trial in opened.study.get_trials(deepcopy=False)
-        if trial.state.name in ("COMPLETE", "PRUNED")
-        and trial.number in checkpoints
-        and trial.number not in audited
+        if trial.state.name in ("COMPLETE", "PRUNED") and trial.number in checkpoints and trial.number not in audited
     ]
 
 

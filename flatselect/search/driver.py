@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,7 +13,7 @@ from flatselect.errors import CalibrationError
 from flatselect.records import Failure, Prediction
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
-from flatselect.search.recovery import adopt_running_trials, make_checkpoint_path
+from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.running_trial import (
     CALIBRATION_ATTRIBUTE,
     FAILURE_ATTRIBUTE,
@@ -41,20 +40,28 @@ class Driver:
     Optuna hears of them, a trial is told once, and a trial that is not told is taken up by the next run.
     """
 
-    def __init__(self, config: StudyConfig, opened: OpenStudy, backend: Backend, observer: SearchObserver) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        opened: OpenStudy,
+        calibration: StudyCalibration,
+        adopted: list[RunningTrial],
+        backend: Backend,
+        observer: SearchObserver,
+    ) -> None:
         self._config = config
         self._study = opened.study
         self._study.pruner = make_pruner(config.pruner)
         self._writer = opened.writer
         self._backend = backend
         self._observer = observer
-        self._calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
+        self._calibration = calibration
         self._curves = opened.reader.measurements()
-        self._folder = Path(config.study.checkpoints or ".") / opened.uid[:8]
+        self._folder = get_checkpoint_folder(config, opened)
         self._idle = deque(range(backend.info.n_workers))
         self._running: dict[int, RunningTrial] = {}  # by worker
         self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
-        self._waiting = deque(adopt_running_trials(config, opened, self._folder))
+        self._waiting = deque(adopted)
         self._failures_in_row = 0
         self._started = time.monotonic()
         self._beaten = self._started
@@ -198,9 +205,7 @@ class Driver:
             else:
                 running.prediction = self._calibration.predict(running.number, measurement)
                 value = running.prediction.predicted_test_score
-                running.trial.set_user_attr(
-                    INTERVAL_ATTRIBUTE, list(running.prediction.predicted_test_score_interval)
-                )
+                running.trial.set_user_attr(INTERVAL_ATTRIBUTE, list(running.prediction.predicted_test_score_interval))
             running.trial.set_user_attr(FLATNESS_ATTRIBUTE, measurement.relative_gap_flatness)
             running.trial.report(value, measurement.epoch)
             running.reported.add(measurement.epoch)

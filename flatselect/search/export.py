@@ -96,6 +96,6 @@ def load(path: str | Path, *, factory: str | None = None) -> nn.Module:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit the network {name!r}: {error}") from error
     model.eval()
-    model.provenance = content["provenance"]
-    model.class_names = tuple(content["class_names"])
+    # Plain attributes: `nn.Module` would take neither for a parameter nor for a buffer.
+    model.__dict__.update(provenance=content["provenance"], class_names=tuple(content["class_names"]))
     return model

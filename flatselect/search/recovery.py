@@ -18,7 +18,7 @@ from flatselect.store.study_reader import RunRecord
 STALE_SECONDS = 60.0
 
 
-def adopt_running_trials(config: StudyConfig, opened: OpenStudy, folder: Path) -> list[RunningTrial]:
+def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[RunningTrial]:
     """The trials of dead or interrupted runs that are still to be finished, lowest number first, as next attempts.
 
     Raises:
@@ -50,13 +50,19 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy, folder: Path) -
                 trial,
                 suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
                 is_calibration,
-                make_checkpoint_path(folder, frozen.number),
+                make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
                 attempt=last.attempt + 1 if last else 1,
                 curve=list(curves.get(frozen.number, [])),
                 reported=set(frozen.intermediate_values),
             )
         )
     return adopted
+
+
+def get_checkpoint_folder(config: StudyConfig, opened: OpenStudy) -> Path:
+    """A folder of the study's own: one made again under the same name never meets the old one's checkpoints."""
+    assert config.study.checkpoints is not None, "load_study_file fills in the folder"
+    return Path(config.study.checkpoints) / opened.uid[:8]
 
 
 def make_checkpoint_path(folder: Path, number: int) -> str:

@@ -21,7 +21,9 @@ from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.inline_backend import InlineBackend
 from flatselect.search.protocol import Backend, WorkerSettings
+from flatselect.search.recovery import adopt_running_trials
 from flatselect.search.result import SearchResult, read_result
+from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search_space import suggest
 from flatselect.training.seeding import seeded
@@ -53,9 +55,12 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     opened = open_or_create_study(config, dataset)
     if not _is_anything_left(config, opened, audit_set is not None):
         return read_result(opened, config.study.storage)
+    # Before Ray starts: a broken calibrator file and a search that is already running are found at once.
+    calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
+    adopted = adopt_running_trials(config, opened)
     backend = _make_backend(config, opened.uid, dataset, observer)
     try:
-        driver = Driver(config, opened, backend, observer)
+        driver = Driver(config, opened, calibration, adopted, backend, observer)
         with _stop_on_signals(driver, observer):
             driver.run()
             if audit_set is not None and not driver.stop_requested:

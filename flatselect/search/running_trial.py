@@ -49,9 +49,7 @@ class RunningTrial:
         return max(0, self.candidate.training.epochs - self.epoch)
 
     def make_assignment(self) -> TrialAssignment:
-        return TrialAssignment(
-            self.number, self.attempt, dict(self.trial.params), self.is_calibration, self.checkpoint
-        )
+        return TrialAssignment(self.number, self.attempt, dict(self.trial.params), self.is_calibration, self.checkpoint)
 
     def add_to_curve(self, measurements: tuple[EpochMeasurement, ...]) -> None:
         """Adds epochs that are not there yet: after a resume a worker sends the whole curve again."""

@@ -13,10 +13,8 @@ from flatselect.errors import SearchError
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.optuna_storage import make_optuna_storage
-from flatselect.store.study_reader import StudyReader
+from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
-
-UID_ATTRIBUTE = "flatselect:uid"
 
 # What earlier trials were made under. Where to look for data (its fingerprint is compared), and how many trials,
 # workers or seconds, may change.
@@ -56,6 +54,8 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
         "name": dataset.name,
         "class_names": list(dataset.class_names),
         "input_shape": list(dataset.input_shape),
+        "mean": dataset.mean,
+        "std": dataset.std,
     }
     if uid is None:
         if study.get_trials(deepcopy=False):

@@ -202,9 +202,7 @@ def _build(candidate: Candidate, dataset: Dataset, seed: int) -> nn.Module:
 
 
 def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:
-    return TrialReport(
-        assignment.number, assignment.attempt, epoch, failure=_describe_failure(error), pid=os.getpid()
-    )
+    return TrialReport(assignment.number, assignment.attempt, epoch, failure=_describe_failure(error), pid=os.getpid())
 
 
 def _describe_failure(error: Exception) -> Failure:
