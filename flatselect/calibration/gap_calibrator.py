@@ -42,6 +42,7 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         used_features_: Indices of the columns used, (n_used,).
+        groups_: The number of each row's group, (n_rows,).
         n_groups_: Groups seen; rows where `groups` was not given, or is one group only.
         estimator_: The regressor with its chosen hyper-parameters.
         cross_validated_: The regressors without each fold and their held-out residuals.
@@ -91,19 +92,19 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2, y_numeric=True
         )
         gaps: Array = targets.astype(np.float64)
-        codes = _encode_groups(groups, gaps)
-        weights = make_group_weights(codes)
-        folds = make_folds(codes, self.n_folds)
+        self.groups_ = _encode_groups(groups, gaps)
+        self.n_groups_ = len(np.unique(self.groups_))
+        weights = make_group_weights(self.groups_)
+        folds = make_folds(self.groups_, self.n_folds)
 
         self.used_features_ = _find_varying_columns(features)
         used = features[:, self.used_features_]
         missing = np.isnan(used)
         self.means_, self.scales_ = _find_moments(used, missing, weights)
-        Z = self._standardise(used, missing)
+        Z = np.where(missing, 0.0, (used - self.means_) / self.scales_)
         self.estimator_ = choose_estimator(self.estimator, Z, gaps, weights, folds)
         self.cross_validated_ = cross_validate(self.estimator_, Z, gaps, weights, folds)
         self.support_ = TrainingSupport.of_rows(Z, missing, weights, self.range_tolerance)
-        self.n_groups_ = len(np.unique(codes))
         self.bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))
         return self
 
@@ -128,16 +129,16 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """`predict`, `predict_interval` and `is_extrapolation` of the same rows, in one pass."""
         check_is_fitted(self)
         features: Array = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
-        used = features[:, self.used_features_]
-        missing = np.isnan(used)
-        Z = self._standardise(used, missing)
+        Z = self.standardise(features)
         gaps = np.clip(self.cross_validated_.fitted.predict(Z), *self.bounds_)
         lower, upper = self.cross_validated_.predict_interval(Z, self.coverage, self.n_groups_)
         intervals = np.clip(np.stack([lower, upper], axis=1), *self.bounds_)
-        return gaps, intervals, self.support_.is_outside(Z, missing)
+        return gaps, intervals, self.support_.is_outside(Z, np.isnan(features[:, self.used_features_]))
 
-    def _standardise(self, used: Array, missing: npt.NDArray[np.bool_]) -> Array:
-        return np.where(missing, 0.0, (used - self.means_) / self.scales_)
+    def standardise(self, X: Array) -> Array:
+        """The used columns of features (n, n_features), standardised, missing values 0: (n, n_used)."""
+        used = X[:, self.used_features_]
+        return np.where(np.isnan(used), 0.0, (used - self.means_) / self.scales_)
 
 
 def _encode_groups(groups: npt.ArrayLike | None, y: Array) -> npt.NDArray[np.intp]:

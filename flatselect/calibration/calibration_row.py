@@ -1,0 +1,71 @@
+"""One measured gap with the features it belongs to: what a calibration is made of."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from flatselect.calibration.features import FEATURE_NAMES, make_features
+from flatselect.errors import CalibrationError
+from flatselect.records import EpochMeasurement
+
+
+@dataclass(frozen=True)
+class CalibrationRow:
+    """One epoch of one trial whose test gap is known.
+
+    Attributes:
+        group: What the row belongs to, a trial: rows of one group are held out together.
+        epoch: Epochs trained.
+        features: Of `FEATURE_NAMES`, as `make_features` gives them; NaN or absent where missing.
+        test_gap: Measured: training score − held-out score, in [-1, 1].
+
+    Raises:
+        CalibrationError: A feature nobody knows or that is infinite, or a gap that no two accuracies have.
+    """
+
+    group: str
+    epoch: int
+    features: dict[str, float]
+    test_gap: float
+
+    def __post_init__(self) -> None:
+        where = f"calibration row of group {self.group!r}, epoch {self.epoch}"
+        if unknown := [name for name in self.features if name not in FEATURE_NAMES]:
+            raise CalibrationError(
+                f"{where}: unknown feature {unknown[0]!r}; this version knows {', '.join(FEATURE_NAMES)}"
+            )
+        if infinite := [name for name, value in self.features.items() if math.isinf(value)]:
+            raise CalibrationError(
+                f"{where}: {infinite[0]} is infinite; give a finite number, or NaN for a missing one"
+            )
+        if not -1 <= self.test_gap <= 1:
+            raise CalibrationError(
+                f"{where}: test_gap = {self.test_gap} is no difference of two accuracies; expected -1 to 1"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; a missing feature is None, since JSON knows no NaN."""
+        features = {name: None if math.isnan(value) else value for name, value in self.features.items()}
+        return {"group": self.group, "epoch": self.epoch, "features": features, "test_gap": self.test_gap}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; raises one of Python's own errors for anything else."""
+        features = {
+            str(name): math.nan if value is None else float(value) for name, value in values["features"].items()
+        }
+        return cls(str(values["group"]), int(values["epoch"]), features, float(values["test_gap"]))
+
+
+def make_calibration_row(group: str, measurement: EpochMeasurement) -> CalibrationRow:
+    """The row of a measurement that held out a part of the labelled data.
+
+    Raises:
+        CalibrationError: Nothing was held out, or flatness was not measured at this epoch.
+    """
+    if measurement.test_gap is None or not measurement.is_measured:
+        lacking = "a held-out score" if measurement.test_gap is None else "relative GAP flatness"
+        raise CalibrationError(
+            f"trial {group}, epoch {measurement.epoch}: a calibration row needs {lacking}, which was not measured"
+        )
+    return CalibrationRow(group, measurement.epoch, make_features(measurement), measurement.test_gap)

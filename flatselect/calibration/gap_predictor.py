@@ -1,0 +1,189 @@
+"""From a measurement to its predicted test score: the calibrator with its rows, its features and its file."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from flatselect.calibration.artifact import (
+    Artifact,
+    check_coverage,
+    check_estimator_name,
+    make_document,
+    parse_document,
+    read_document,
+    write_document,
+)
+from flatselect.calibration.calibration_row import CalibrationRow, make_calibration_row
+from flatselect.calibration.diagnostics import diagnose
+from flatselect.calibration.estimators import Array
+from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES, make_features
+from flatselect.calibration.gap_calibrator import GapCalibrator
+from flatselect.errors import CalibrationError
+from flatselect.records import EpochMeasurement, Prediction
+
+__all__ = ["CalibrationRow", "GapPredictor", "make_calibration_row"]
+
+_TRAIN_SCORE = FEATURE_NAMES.index("train_score")
+
+
+class GapPredictor:
+    """Predicts the test gap, and with it the test score, of a measurement.
+
+    Made by `fit`, `load` or `from_dict`.
+
+    Attributes:
+        rows: What it is fitted on.
+        calibrator: The fitted `GapCalibrator`; its columns are `FEATURE_NAMES`.
+        metadata: Plain values kept with it, such as where the rows come from.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self.rows = artifact.rows
+        self.metadata = artifact.metadata
+        self._X, self._gaps, self._groups = _make_arrays(artifact.rows)
+        self.calibrator = self._fit_calibrator(self._X)
+
+    @classmethod
+    def fit(
+        cls,
+        rows: Sequence[CalibrationRow],
+        *,
+        estimator: str = "ridge",
+        coverage: float = 0.9,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Fits to rows with measured gaps.
+
+        Args:
+            rows: Several epochs of several trials (groups); at least two rows. With one group only, each row counts
+                as a group of its own, and the intervals are too narrow.
+            estimator: "ridge" or "gaussian_process".
+            coverage: Wanted probability that an interval holds the measured gap; see `GapCalibrator` for what of it
+                is guaranteed.
+            metadata: Plain values to keep in the file, such as the fingerprint of the data.
+
+        Raises:
+            CalibrationError: Too few rows, an unknown estimator, or a coverage outside (0, 1).
+        """
+        name = check_estimator_name(estimator, "calibrator")
+        return cls(Artifact(tuple(rows), name, check_coverage(coverage, "calibrator"), dict(metadata or {})))
+
+    def predict(self, measurement: EpochMeasurement) -> Prediction:
+        """Predicts one measurement.
+
+        predicted_test_score = train_score − predicted_test_gap, clipped to [0, 1]; its interval is the gap's mirrored,
+        clipped alike. A feature that is not finite, or that the calibration knows and the measurement lacks, makes the
+        prediction an extrapolation.
+
+        Raises:
+            CalibrationError: Flatness was not measured at this epoch.
+        """
+        if not measurement.is_measured:
+            raise CalibrationError(
+                f"epoch {measurement.epoch} has no relative GAP flatness to predict from; predict a measured epoch"
+            )
+        X = _make_matrix([make_features(measurement)])
+        gaps, intervals, outside = self.calibrator.predict_all(X)
+        gap, (low, high) = float(gaps[0]), intervals[0].tolist()
+        score = measurement.train_score
+        return Prediction(
+            predicted_test_gap=gap,
+            predicted_test_gap_interval=(low, high),
+            predicted_test_score=_clip(score - gap),
+            predicted_test_score_interval=(_clip(score - high), _clip(score - low)),
+            extrapolation=bool(outside[0]),
+        )
+
+    def without(self, group: str) -> "GapPredictor":
+        """The same, refitted without one group's rows: the honest prediction for a calibration trial.
+
+        A group without rows changes nothing.
+
+        Raises:
+            CalibrationError: Too few rows are left.
+        """
+        rows = tuple(row for row in self.rows if row.group != group)
+        return self if len(rows) == len(self.rows) else type(self)(self._artifact._replace(rows=rows))
+
+    def describe(self) -> dict[str, Any]:
+        """What it is and how well it predicts held-out groups: plain values for JSON, None where not defined.
+
+        Keys: "estimator", "coverage" (wanted), "n_rows", "n_groups", "features" (used columns), "hyper_parameters",
+        "cross_validated" ("mae", "r2", "spearman", "coverage", "interval_width"; see `Diagnostics`), and
+        "flatness_lift" ("mae" with all features, "mae_without_flatness" with the flatness columns left out, "lift"
+        their difference, positive where flatness helps; "features", the columns left out).
+        """
+        return dict(self._description)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The artifact: a JSON object with schema version, specification, feature definitions, metadata and rows."""
+        return make_document(self._artifact)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """Refits what `to_dict` described; raises CalibrationError for anything else."""
+        return cls(parse_document(document, "calibrator"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the artifact, whole or not at all; raises CalibrationError where that cannot be."""
+        write_document(self.to_dict(), Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads an artifact and refits it; raises CalibrationError for anything else."""
+        return cls(parse_document(read_document(Path(path)), str(path)))
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        train_scores = np.nan_to_num(self._X[:, _TRAIN_SCORE])
+        validated = diagnose(self.calibrator, self._X, self._gaps, train_scores)
+        others = self._X.copy()
+        others[:, [FEATURE_NAMES.index(name) for name in FLATNESS_FEATURES]] = np.nan
+        without_flatness = diagnose(self._fit_calibrator(others), others, self._gaps, train_scores).mae
+        used = [FEATURE_NAMES[column] for column in self.calibrator.used_features_]
+        return {
+            "estimator": self._artifact.estimator,
+            "coverage": self._artifact.coverage,
+            "n_rows": len(self.rows),
+            "n_groups": len(set(self._groups)),
+            "features": used,
+            "hyper_parameters": self.calibrator.estimator_.describe(),
+            "cross_validated": dataclasses.asdict(validated),
+            "flatness_lift": {
+                "mae": validated.mae,
+                "mae_without_flatness": without_flatness,
+                "lift": without_flatness - validated.mae,
+                "features": [name for name in FLATNESS_FEATURES if name in used],
+            },
+        }
+
+    def _fit_calibrator(self, X: Array) -> GapCalibrator:
+        if len(X) < 2:
+            raise CalibrationError(
+                f"a calibrator needs at least 2 rows with a measured test gap, not {len(X)}; "
+                "let more calibration trials finish"
+            )
+        calibrator = GapCalibrator(estimator=self._artifact.estimator, coverage=self._artifact.coverage)
+        calibrator.fit(X, self._gaps, self._groups)
+        return calibrator
+
+
+def _make_arrays(rows: Sequence[CalibrationRow]) -> tuple[Array, Array, list[str]]:
+    """Features (n_rows, n_features), gaps (n_rows,) and groups."""
+    return _make_matrix([row.features for row in rows]), np.array([r.test_gap for r in rows]), [r.group for r in rows]
+
+
+def _make_matrix(features: Sequence[Mapping[str, float]]) -> Array:
+    """Features (n, n_features) in the order of `FEATURE_NAMES`, NaN where missing."""
+    values = [[row.get(name, np.nan) for name in FEATURE_NAMES] for row in features]
+    return np.array(values, dtype=np.float64).reshape(len(features), len(FEATURE_NAMES))
+
+
+def _clip(score: float) -> float:
+    return min(1.0, max(0.0, score))
