@@ -71,18 +71,19 @@ def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | Non
     has_audit = any(trial.audit_test_score is not None for trial in trials)
     table = make_table(
         ["rank"] * bool(rank) + ["trial", "state"],
-        ["network"],
-        ["train score", "flatness", "predicted test gap", "predicted test score"] + ["audited test score"] * has_audit,
+        "network",
+        ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"] + ["audited\nscore"] * has_audit,
     )
     for trial in sorted(trials, key=lambda t: (rank.get(t.number, len(trials) + 1), t.number)):
-        cells = [str(trial.number), trial.state + " calibration" * trial.is_calibration, _describe_network(trial)]
+        cells = [str(trial.number), trial.state, _describe_network(trial)]
         if measured := trial.measurement:
             cells += [format_number(measured.train_score), format_number(measured.relative_gap_flatness, "#.3g")]
         else:
             cells += ["", ""]
         if predicted := trial.prediction:
             cells += [
-                format_with_half_width(predicted.predicted_test_gap, predicted.predicted_test_gap_interval),
+                # In two lines: the network takes at least two, and a terminal has 80 columns.
+                format_with_half_width(predicted.predicted_test_gap, predicted.predicted_test_gap_interval, "\n"),
                 format_number(predicted.predicted_test_score) + "?" * predicted.extrapolation,
             ]
         else:
@@ -95,11 +96,13 @@ def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | Non
     return table
 
 
-def make_table(left: Sequence[str], texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    """An empty table: columns to the left, one or more that may be folded, and numbers to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    for name in (*left, *texts):
-        table.add_column(name, overflow="fold")
+def make_table(left: Sequence[str], text: str | None, numbers: Sequence[str]) -> Table:
+    """An empty table: columns to the left, one text that is folded where room is scarce, and numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption_justify="left")
+    for name in left:
+        table.add_column(name)
+    if text is not None:
+        table.add_column(text, min_width=16, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right")
     return table
@@ -109,15 +112,16 @@ def format_number(value: float | None, form: str = ".4f") -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def format_with_half_width(value: float, interval: Interval) -> str:
+def format_with_half_width(value: float, interval: Interval, space: str = " ") -> str:
     """A number with half the width of its interval, `0.031 ±0.012`."""
-    return f"{value:.3f} ±{(interval[1] - interval[0]) / 2:.3f}"
+    return f"{value:.3f}{space}±{(interval[1] - interval[0]) / 2:.3f}"
 
 
 def _describe_network(trial: TrialRecord) -> str:
     params = " ".join(f"{name}={_shorten(value)}" for name, value in trial.params.items())
     failure = trial.failure and trial.failure.splitlines()[0][:200]
-    return "\n".join(text for text in (trial.model, params, failure) if text)
+    role = "calibration trial" if trial.is_calibration else ""
+    return "\n".join(text for text in (trial.model, params, role, failure) if text)
 
 
 def _shorten(value: Any) -> str:

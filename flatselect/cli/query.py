@@ -70,8 +70,8 @@ def _read_epochs(reader: StudyReader) -> Iterator[dict[str, Any]]:
 
 
 def _make_epoch_table(records: list[dict[str, Any]]) -> Table:
-    names = ["trial", "epoch", "train loss", "train score", "flatness", "test gap", "predicted test gap"]
-    table = make_table([], [], [*names, "predicted test score", "seconds"])
+    names = ["trial", "epoch", "train\nloss", "train\nscore", "flatness", "test\ngap"]
+    table = make_table([], None, [*names, "predicted\ntest gap", "predicted\ntest score", "seconds"])
     for record in records:
         gap = record["predicted_test_gap"]
         table.add_row(

@@ -45,7 +45,7 @@ def studies(file: str | None, storage: str | None, output_format: str | None) ->
     if output_format is not None:
         print_records(records, output_format)
     elif records:
-        table = make_table([], ["name", "created_at", "storage"], ["trials"])
+        table = make_table(["name", "created"], "storage", ["trials"])
         for record in records:
             table.add_row(*(str(record[name]) for name in ("name", "created_at", "storage", "trials")))
         print_table(table)

@@ -1,6 +1,5 @@
 """Connections: how they are set up, and what is said when there can be none."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -48,7 +47,7 @@ def test_reader_leaves_a_foreign_database_as_it_is(tmp_path):
     before = path.read_bytes()
     make_engine(f"sqlite:///{path}", create=False).dispose()
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["foreign.db"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_relative_path_stays_where_it_was(tmp_path, monkeypatch):
@@ -69,7 +68,7 @@ def test_optuna_opens_the_same_file(tmp_path, name):
     storage.create_new_study([1], "study")
     storage.remove_session()
     storage.engine.dispose()
-    assert {path for path in os.listdir(tmp_path) if path.endswith(".db")} == {name}
+    assert [path.name for path in tmp_path.glob("*.db")] == [name]
     connection = sqlite3.connect(tmp_path / name)
     assert connection.execute("SELECT study_name FROM studies").fetchall() == [("study",)]
     connection.close()

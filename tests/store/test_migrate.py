@@ -102,7 +102,7 @@ def test_database_of_a_newer_version_is_refused_and_left_alone(engine):
     ensure_schema(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE flatselect_alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match="made by a newer flatselect.*9999.*pip install -U flatselect"):
+    with pytest.raises(StoreError, match=r"made by a newer flatselect.*9999.*pip install -U flatselect"):
         ensure_schema(engine)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM flatselect_alembic_version")).scalar() == "9999"

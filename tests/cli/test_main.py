@@ -1,0 +1,80 @@
+"""The group of commands: what it loads, what it says, how it exits."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from flatselect.cli.main import VERBS, cli, main
+from flatselect.errors import StoreError
+
+
+def test_help_loads_neither_torch_nor_ray():
+    script = (
+        "import sys, time; started = time.perf_counter()\n"
+        "from flatselect.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as done: assert done.code == 0\n"
+        "heavy = {'torch', 'ray', 'optuna', 'sqlalchemy', 'numpy', 'pydantic'} & sys.modules.keys()\n"
+        "print(sorted(heavy), time.perf_counter() - started < 1, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stderr == "[] True\n"
+    for name, verb in VERBS.items():
+        assert name in done.stdout
+        assert verb.help in done.stdout
+
+
+def test_query_loads_neither_torch_nor_ray():
+    script = "import sys, flatselect.cli.query, flatselect.cli.studies; print({'torch', 'ray'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_command_has_an_example(name):
+    shown = CliRunner().invoke(cli, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert "Example" in shown.output
+    assert f"flatselect {name}" in shown.output
+    assert shown.output.count("--debug") == 1
+
+
+def test_version():
+    done = CliRunner().invoke(cli, ["--version"])
+    assert done.exit_code == 0
+    assert done.output.startswith("flatselect, version ")
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["query"], ["query", "x", "--no-such-option"]])
+def test_misuse_exits_with_2(arguments):
+    assert CliRunner().invoke(cli, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "query", "absent"], ["query", "absent", "--debug"]])
+def test_debug_shows_where_an_error_came_from(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(cli, ["query", "absent"])
+    assert isinstance(refused.exception, SystemExit)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert isinstance(CliRunner().invoke(cli, arguments).exception, StoreError)
+
+
+def test_interrupted_command_exits_with_130(monkeypatch):
+    @click.command()
+    def wait():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["flatselect.cli.query"], "query", wait)
+    done = CliRunner().invoke(cli, ["query"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+def test_entry_point_is_main():
+    script = "from flatselect.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, "query"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Usage: flatselect query" in done.stderr
+    assert callable(main)
