@@ -48,7 +48,7 @@ def test_trials_come_by_number_without_a_ranking():
 def test_widest_table_keeps_every_number_in_80_columns():
     lines = _print(make_trial_table([_make_trial(123, audit_test_score=0.8, is_calibration=True)], [123]), 80)
     assert max(map(len, lines)) <= 80
-    words = "".join(lines).split()
+    words = " ".join(lines).split()
     assert {"1", "123", "COMPLETE", "0.9500", "0.000123", "0.100", "±0.030", "0.8500", "0.8000"} <= set(words)
     assert not any("…" in word for word in words)
 
