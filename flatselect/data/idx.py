@@ -18,6 +18,7 @@ from torch import Tensor
 from flatselect.errors import DataError
 
 _UNSIGNED_BYTES = 0x08
+_PART = 2**20
 
 
 def read_idx(path: Path, n_dimensions: int) -> Tensor:
@@ -35,7 +36,10 @@ def read_idx(path: Path, n_dimensions: int) -> Tensor:
         with opener(path, "rb") as stream:
             shape = _read_header(stream, path, n_dimensions)
             n_bytes = math.prod(shape)
-            content = stream.read(n_bytes + 1)
+            content = bytearray()
+            # In parts: a damaged header may promise more than memory holds.
+            while len(content) <= n_bytes and (part := stream.read(_PART)):
+                content += part
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); the file is damaged, fetch it again") from error
     if len(content) != n_bytes:
@@ -44,7 +48,7 @@ def read_idx(path: Path, n_dimensions: int) -> Tensor:
             f"{path}: its header says {' × '.join(map(str, shape))} = {n_bytes} bytes, found {found}; "
             "the file is damaged, fetch it again"
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape))
 
 
 def _read_header(stream: IO[bytes], path: Path, n_dimensions: int) -> tuple[int, ...]:

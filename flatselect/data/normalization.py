@@ -52,7 +52,6 @@ def match_channels(values: Sequence[float], n_channels: int, key: str) -> Consta
         DataError: There is another number of values; `key` names the setting.
     """
     if len(values) not in (1, n_channels):
-        raise DataError(
-            f"{key} has {len(values)} values, the images {n_channels} channels; give 1 value or {n_channels}"
-        )
+        expected = "1" if n_channels == 1 else f"1 or {n_channels}"
+        raise DataError(f"{key} has {len(values)} values; expected {expected}: the images' channels are {n_channels}")
     return tuple(values) if len(values) == n_channels else tuple(values) * n_channels

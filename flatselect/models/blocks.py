@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 _MAX_GROUPS = 8
+_MIN_GROUP_CHANNELS = 4
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -19,14 +20,15 @@ def make_activation(name: str) -> nn.Module:
 def make_norm(name: str, channels: int) -> nn.Module | None:
     """Batch normalisation, group normalisation, or None for none.
 
-    Group normalisation has the largest number of groups ≤ 8 that divides the channels and leaves at least two in each:
-    a group of one channel on a map of one pixel would be normalised to zero.
+    Group normalisation has the largest number of groups ≤ 8 that divides the channels and leaves four or more in each
+    (one group if none does): on a map of one pixel, a group of one channel is normalised to zero and a group of two to
+    ±1, and neither passes a gradient.
     """
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "group":
-        groups = max(n for n in range(1, _MAX_GROUPS + 1) if channels % n == 0 and (n == 1 or n <= channels // 2))
-        return nn.GroupNorm(groups, channels)
+        divisors = [n for n in range(1, _MAX_GROUPS + 1) if channels % n == 0 and channels // n >= _MIN_GROUP_CHANNELS]
+        return nn.GroupNorm(max(divisors, default=1), channels)
     return None
 
 

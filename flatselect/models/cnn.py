@@ -65,7 +65,7 @@ class GapCnn(nn.Module):
     def _damp_branches(self) -> None:
         """Scales each residual branch by 1/√n_blocks.
 
-        Without normalisation each sum would double the variance, 2^n_blocks in all; so it stays below e.
+        Without normalisation each sum would double the variance, 2^n_blocks in all; so it grows at most e-fold.
         """
         blocks = [block for block in self.modules() if isinstance(block, ResidualBlock | InvertedResidualBlock)]
         for block in blocks:

@@ -43,7 +43,9 @@ def build_user_model(
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise ModelError(f"{spec} does not take {_describe_call(arguments)}: {error}; adapt the model's args") from None
+        raise ModelError(
+            f"{spec} cannot be called with {_describe_call(arguments)}: {error}; adapt the model's args"
+        ) from None
     try:
         model = factory(**arguments)
     except Exception as error:
