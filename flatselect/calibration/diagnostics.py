@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from flatselect.calibration.estimators import Array
 from flatselect.calibration.gap_calibrator import GapCalibrator
-from flatselect.calibration.intervals import cross_validate
+from flatselect.calibration.intervals import count_independent_rows, cross_validate
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _find_held_out_intervals(calibrator: GapCalibrator, X: Array, gaps: Array) -
         held = validated.folds == fold
         _, folds = np.unique(validated.folds[~held], return_inverse=True)
         rest = cross_validate(calibrator.estimator_, Z[~held], gaps[~held], validated.weights[~held], folds)
-        n_groups = len(np.unique(calibrator.groups_[~held]))
-        intervals[held] = np.stack(rest.predict_interval(Z[held], calibrator.coverage, n_groups), axis=1)
+        n_independent = count_independent_rows(calibrator.groups_[~held])
+        intervals[held] = np.stack(rest.predict_interval(Z[held], calibrator.coverage, n_independent), axis=1)
     return np.clip(intervals, *calibrator.bounds_)
 
 

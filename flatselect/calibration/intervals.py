@@ -13,6 +13,9 @@ from flatselect.calibration.estimators import Array, Estimator, Fitted
 
 Indices = npt.NDArray[np.intp]
 
+# Between the errors of one trial at its epochs: 0.46 and 0.57 on 60 and 48 small CNNs (digits, Fashion-MNIST).
+ROW_CORRELATION = 0.5
+
 
 def make_folds(groups: Indices, n_folds: int) -> Indices:
     """The fold of each row, from 0: whole groups together, dealt in turn to at most `n_folds` folds."""
@@ -24,6 +27,16 @@ def make_group_weights(groups: Indices) -> Array:
     """Weights of the rows that make every group count the same; they sum to n_rows."""
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
     return np.asarray(len(groups) / (len(counts) * counts[codes]), dtype=np.float64)
+
+
+def count_independent_rows(groups: Indices) -> float:
+    """How many independent rows the rows are worth: Σ over groups of m / (1 + (m − 1) · 0.5), m its rows.
+
+    Kish's design effect with a correlation of 0.5 between the errors of one group's rows; it lies between the number of
+    groups, which it is for groups of one row, and twice that.
+    """
+    _, counts = np.unique(groups, return_counts=True)
+    return float((counts / (1 + (counts - 1) * ROW_CORRELATION)).sum())
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,13 @@ class CrossValidated:
     held_out: Array
     residuals: Array
 
-    def predict_interval(self, Z: Array, coverage: float, n_groups: int) -> tuple[Array, Array]:
+    def predict_interval(self, Z: Array, coverage: float, n_independent: float) -> tuple[Array, Array]:
         """Lower and upper ends, each (n,): weighted quantiles of held-out prediction ∓ residual over the rows.
 
-        The quantile's level is coverage · (n_groups + 1) / n_groups, at most 1. The interval is widened where it
-        does not hold the prediction itself.
+        The quantile's level is coverage · (n_independent + 1) / n_independent, at most 1. The interval is widened
+        where it does not hold the prediction itself.
         """
-        level = min(1.0, coverage * (n_groups + 1) / n_groups)
+        level = min(1.0, coverage * (n_independent + 1) / n_independent)
         of_folds = np.stack([fitted.predict(Z) for fitted in self.without_fold])  # (n_folds, n)
         centres = of_folds[self.folds]  # (n_rows, n)
         upper = _find_weighted_quantile(centres + self.residuals[:, None], self.weights, level)
