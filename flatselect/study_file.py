@@ -70,7 +70,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such study file; expected a TOML file, for example studies/digits.toml") from None
+        raise ConfigError(
+            f"{path}: no such study file; expected a TOML file, for example studies/digits.toml"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); a study is a TOML file") from None
     except OSError as error:

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import optuna
@@ -57,6 +57,10 @@ class Driver:
         self._observer = observer
         self._calibration = calibration
         self._curves = opened.reader.measurements()
+        # The driver is the study's only writer, so what it has seen is what there is: Optuna need not be asked again.
+        trials = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        self._states = {trial.number: trial.state for trial in trials}
+        self._calibration_trials = {trial.number for trial in trials if trial.user_attrs.get(CALIBRATION_ATTRIBUTE)}
         self._folder = get_checkpoint_folder(config, opened)
         self._idle = deque(range(backend.info.n_workers))
         self._running: dict[int, RunningTrial] = {}  # by worker
@@ -113,13 +117,15 @@ class Driver:
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
             return None
-        trials = self._study.get_trials(deepcopy=False)
-        if len(trials) >= options.trials:
+        if len(self._states) >= options.trials:
             return None
-        self._study.sampler = make_sampler(options, len(trials))
+        self._study.sampler = make_sampler(options, len(self._states))
+        is_calibration = self._needs_calibration_trial()
         trial = self._study.ask()
-        is_calibration = self._needs_calibration_trial(trials)
         trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
+        self._states[trial.number] = TrialState.RUNNING
+        if is_calibration:
+            self._calibration_trials.add(trial.number)
         return RunningTrial(
             trial,
             suggest(trial, self._config),
@@ -127,9 +133,9 @@ class Driver:
             make_checkpoint_path(self._folder, trial.number),
         )
 
-    def _needs_calibration_trial(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
+    def _needs_calibration_trial(self) -> bool:
         """Whether the next trial holds out a part: those that failed before are replaced."""
-        alive = [t for t in trials if t.user_attrs.get(CALIBRATION_ATTRIBUTE) and t.state != TrialState.FAIL]
+        alive = [number for number in self._calibration_trials if self._states[number] != TrialState.FAIL]
         return self._calibration.predictor is None and len(alive) < self._calibration.n_trials_wanted
 
     def _start(self, worker: int, running: RunningTrial) -> None:
@@ -259,16 +265,16 @@ class Driver:
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
         self._study.tell(running.number, value, state=state, skip_if_finished=True)
+        self._states[running.number] = state
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it."""
         if self._calibration.predictor is None and (is_final or self._calibration_trials_ended()):
-            done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            numbers = [t.number for t in done if t.user_attrs.get(CALIBRATION_ATTRIBUTE)]
+            numbers = sorted(n for n in self._calibration_trials if self._states[n] == TrialState.COMPLETE)
             try:
                 self._calibration.fit({number: self._curves[number] for number in numbers})
             except CalibrationError as error:
-                self.stopped_because = str(error)
+                self.stopped_because = self.stopped_because or str(error)
             else:
                 self._observer.say(f"calibrator fitted on {len(numbers)} trials")
                 self._predict_last(numbers)
@@ -283,11 +289,9 @@ class Driver:
                 self._finish(running)
 
     def _calibration_trials_ended(self) -> bool:
-        if any(running.is_calibration for running in [*self._running.values(), *self._waiting]):
-            return False
-        trials = self._study.get_trials(deepcopy=False)
-        n_ended = sum(bool(t.user_attrs.get(CALIBRATION_ATTRIBUTE)) and t.state.is_finished() for t in trials)
-        return n_ended > 0 and (not self._needs_calibration_trial(trials) or len(trials) >= self._config.study.trials)
+        ended = all(self._states[number].is_finished() for number in self._calibration_trials)
+        is_last = not self._needs_calibration_trial() or len(self._states) >= self._config.study.trials
+        return ended and is_last and bool(self._calibration_trials)
 
     def _predict_last(self, numbers: list[int]) -> None:
         """What the new calibrator says of trials that ended before it."""
@@ -324,14 +328,12 @@ class Driver:
             self._writer.heartbeat(self._run_uid)
 
     def _show(self) -> None:
-        trials = self._study.get_trials(deepcopy=False)
-        counts = {state: sum(t.state == state for t in trials) for state in TrialState}
-        status = self.status
+        status, counts = self.status, Counter(self._states.values())
         status.n_done, status.n_pruned = counts[TrialState.COMPLETE], counts[TrialState.PRUNED]
         status.n_failed = counts[TrialState.FAIL]
         status.running = {running.number: running.epoch for running in self._running.values()}
         status.seconds = time.monotonic() - self._started
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
-        n_to_come = max(0, self._config.study.trials - len(trials))
+        n_to_come = max(0, self._config.study.trials - len(self._states))
         status.epochs_left += n_to_come * self._mean_epochs()
         self._observer.show(status)

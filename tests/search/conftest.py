@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from flatselect.config import StudyConfig
+from flatselect.search.result import SearchResult
+from flatselect.search.run import run_search
 from flatselect.study_file import load_study_file
 
 TINY = """
@@ -24,7 +26,7 @@ learning_rate = { type = "float", low = 0.01, high = 0.2, log = true }
 block = { type = "categorical", choices = ["plain", "residual"] }
 [training]
 epochs = 3
-batch_size = 32
+batch_size = 16
 [measure]
 probe = 40
 [calibration]
@@ -40,9 +42,16 @@ backend = "inline"
 MakeStudy = Callable[..., StudyConfig]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_text() -> str:
     return TINY
+
+
+def make_study_in(folder: Path, *overrides: str, text: str = TINY) -> StudyConfig:
+    folder.mkdir(exist_ok=True)
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return load_study_file(path, overrides)
 
 
 @pytest.fixture
@@ -50,9 +59,13 @@ def make_study(tmp_path: Path) -> MakeStudy:
     """Loads the tiny study, in a folder of its own, with overrides."""
 
     def make(*overrides: str, folder: str = "study", text: str = TINY) -> StudyConfig:
-        path = tmp_path / folder / "tiny.toml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        return load_study_file(path, overrides)
+        return make_study_in(tmp_path / folder, *overrides, text=text)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyConfig, SearchResult]:
+    """The tiny study searched once, without a disturbance; not to be changed."""
+    config = make_study_in(tmp_path_factory.mktemp("undisturbed") / "study")
+    return config, run_search(config)

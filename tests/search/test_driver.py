@@ -27,6 +27,7 @@ from flatselect.store.engine import make_engine
 from flatselect.store.study_reader import StudyReader, find_study
 
 MakeStudy = Callable[..., StudyConfig]
+Undisturbed = tuple[StudyConfig, SearchResult]
 SECONDS = {"seconds"}
 
 
@@ -70,9 +71,8 @@ class Listener:
         self.messages.append(message)
 
 
-def test_a_search_ends_with_a_ranking_by_predicted_test_score(make_study: MakeStudy) -> None:
-    config = make_study()
-    result = run_search(config)
+def test_a_search_ends_with_a_ranking_by_predicted_test_score(undisturbed: Undisturbed) -> None:
+    _, result = undisturbed
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert document["study"] == "tiny"
     assert len(document["trials"]) == 8
@@ -98,9 +98,8 @@ def test_a_search_ends_with_a_ranking_by_predicted_test_score(make_study: MakeSt
     assert document["ranking"][: len(complete)] == [trial["number"] for trial in by_score]
 
 
-def test_calibration_trials_hold_out_different_parts_and_later_ones_nothing(make_study: MakeStudy) -> None:
-    config = make_study()
-    run_search(config)
+def test_calibration_trials_hold_out_a_part_and_later_ones_nothing(undisturbed: Undisturbed) -> None:
+    config, _ = undisturbed
     reader = open_reader(config.study.storage)
     curves = reader.measurements()
     for number, curve in curves.items():
@@ -111,9 +110,8 @@ def test_calibration_trials_hold_out_different_parts_and_later_ones_nothing(make
         assert all((m.test_gap is None) == (number >= 4) for m in curve)
 
 
-def test_optuna_hears_only_the_objectives_unit(make_study: MakeStudy) -> None:
-    config = make_study()
-    result = run_search(config)
+def test_optuna_hears_only_the_objectives_unit(undisturbed: Undisturbed) -> None:
+    config, result = undisturbed
     study = optuna.load_study(study_name="tiny", storage=config.study.storage)
     records = {trial.number: trial for trial in result.trials}
     for trial in study.trials:
@@ -127,11 +125,10 @@ def test_optuna_hears_only_the_objectives_unit(make_study: MakeStudy) -> None:
     assert study.best_trial.state == optuna.trial.TrialState.COMPLETE
 
 
-def test_the_same_seed_searches_the_same(make_study: MakeStudy) -> None:
-    one, two = run_search(make_study(folder="one")), run_search(make_study(folder="two"))
-    assert comparable(one) == comparable(two)
-    other = run_search(make_study("study.seed=6", folder="three"))
-    assert [t.params for t in other.trials] != [t.params for t in one.trials]
+def test_the_same_seed_searches_the_same(make_study: MakeStudy, undisturbed: Undisturbed) -> None:
+    assert comparable(run_search(make_study())) == comparable(undisturbed[1])
+    other = run_search(make_study("study.seed=6", "study.trials=4", folder="other"))
+    assert [t.params for t in other.trials] != [t.params for t in undisturbed[1].trials[:4]]
 
 
 def test_decisions_never_see_the_audit(make_study: MakeStudy, tiny_text: str, tmp_path: Path) -> None:
@@ -148,19 +145,19 @@ def test_decisions_never_see_the_audit(make_study: MakeStudy, tiny_text: str, tm
     text = tiny_text.replace('audit = "digits"\n', "").replace("audit_size = 100\n", "")
     without = run_search(make_study(folder="none", text=text))
     true, wrong = results
+    assert {t.state for t in true.trials} > {"COMPLETE"}  # decisions were made: some trial was pruned
     assert true.ranking == wrong.ranking == without.ranking
     assert comparable(true, "audit_test_score") == comparable(wrong, "audit_test_score")
     assert comparable(true, "audit_test_score") == comparable(without, "audit_test_score")
     assert all(t.audit_test_score is None for t in without.trials)
     best = [max(t.audit_test_score for t in r.trials) for r in results]  # type: ignore[type-var]
-    assert best[0] > 0.5 > best[1]  # the audits themselves differ: the comparison above can fail
+    assert best[0] > best[1] + 0.1  # the audits themselves differ: the comparison above can fail
 
 
-def test_the_audited_score_is_the_models_own(make_study: MakeStudy) -> None:
-    config = make_study()
-    result = run_search(config)
+def test_the_audited_score_is_the_models_own(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config, result = undisturbed
     reader = open_reader(config.study.storage)
-    path = Path(config.study.checkpoints) / "model.pt"
+    path = tmp_path / "model.pt"
     export_model(reader, None, path)
     model = load(path)
     best = next(t for t in result.trials if t.number == result.ranking[0])
@@ -173,17 +170,18 @@ def test_the_audited_score_is_the_models_own(make_study: MakeStudy) -> None:
     assert best.audit_test_score == pytest.approx(float(score))
 
 
-@pytest.mark.parametrize("n_epochs", [0, 1, 4, 7, 11, 14, 17])
-def test_an_interrupted_search_goes_on_as_if_nothing_had_been(make_study: MakeStudy, n_epochs: int) -> None:
-    undisturbed = run_search(make_study(folder="undisturbed"))
-    config = make_study(folder="interrupted")
+@pytest.mark.parametrize("n_epochs", [0, 1, 5, 12, 16])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_been(
+    make_study: MakeStudy, undisturbed: Undisturbed, n_epochs: int
+) -> None:
+    config = make_study()
     with pytest.raises(KeyboardInterrupt):
         run_search(config, StopAfter(n_epochs))
     resumed = run_search(config)
-    assert comparable(resumed, "attempts") == comparable(undisturbed, "attempts")
+    assert comparable(resumed, "attempts") == comparable(undisturbed[1], "attempts")
     assert max(t.attempts for t in resumed.trials) <= 2
     one = read_weights(open_reader(config.study.storage))
-    other = read_weights(open_reader(make_study(folder="undisturbed").study.storage))
+    other = read_weights(open_reader(undisturbed[0].study.storage))
     assert one.keys() == other.keys()
     for number, weights in one.items():
         assert all(torch.equal(weights[name], other[number][name]) for name in weights)
@@ -218,22 +216,18 @@ def test_more_trials_may_be_added_to_a_finished_search(make_study: MakeStudy) ->
     assert all(t.audit_test_score is not None for t in more.trials)
 
 
-def test_a_calibrator_made_before_is_used(make_study: MakeStudy, tmp_path: Path) -> None:
-    config = make_study(folder="first")
-    run_search(config)
-    stored = open_reader(config.study.storage).latest_calibrator()
+def test_a_calibrator_made_before_is_used(make_study: MakeStudy, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    stored = open_reader(undisturbed[0].study.storage).latest_calibrator()
     assert stored is not None
     (tmp_path / "calibrator.json").write_text(json.dumps(stored[1]))
-    result = run_search(
-        make_study(f"calibration.artifact={tmp_path}/calibrator.json", "study.trials=3", folder="second")
-    )
+    result = run_search(make_study(f"calibration.artifact={tmp_path}/calibrator.json", "study.trials=3"))
     assert not any(t.is_calibration for t in result.trials)
     assert all(t.prediction is not None for t in result.trials)
 
 
 def test_other_settings_under_the_same_name_are_refused(make_study: MakeStudy, tmp_path: Path) -> None:
     run_search(make_study("study.trials=4"))
-    with pytest.raises(SearchError, match=r"training\.epochs: was 3, is 4.*study\.name"):
+    with pytest.raises(SearchError, match=r"(?s)training\.epochs: was 3, is 4.*study\.name"):
         run_search(make_study("training.epochs=4"))
     images, labels = load_digits(return_X_y=True)
     np.savez(tmp_path / "other.npz", images=images.reshape(-1, 8, 8).astype(np.uint8), labels=labels)
@@ -291,7 +285,7 @@ FAILING = """
 [study]
 name = "tiny"
 trials = 9
-seed = 3
+seed = 4
 [data]
 train = "digits"
 size = 100
@@ -319,7 +313,7 @@ def own_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_nets")
 def test_a_failing_candidate_fails_alone(make_study: MakeStudy) -> None:
-    result = run_search(make_study(text=FAILING))
+    result = run_search(make_study("study.max_failures_in_row=9", text=FAILING))
     failed = [t for t in result.trials if t.state == "FAIL"]
     assert {t.number for t in failed} == {t.number for t in result.trials if t.params["failing"]}
     assert 0 < len(failed) < 9
@@ -358,9 +352,10 @@ def test_divergence_fails_the_trial_with_its_reason(make_study: MakeStudy, tiny_
     assert all("NonFiniteError" in str(t.failure) and "learning_rate" in str(t.failure) for t in result.trials)
 
 
-def test_a_checkpoint_lost_between_two_runs_costs_epochs_not_the_trial(make_study: MakeStudy) -> None:
-    undisturbed = run_search(make_study(folder="undisturbed"))
-    config = make_study(folder="interrupted")
+def test_a_checkpoint_lost_between_two_runs_costs_epochs_not_the_trial(
+    make_study: MakeStudy, undisturbed: Undisturbed
+) -> None:
+    config = make_study()
     with pytest.raises(KeyboardInterrupt):
         run_search(config, StopAfter(5))
     for file in Path(config.study.checkpoints).rglob("*.pt"):
@@ -368,7 +363,7 @@ def test_a_checkpoint_lost_between_two_runs_costs_epochs_not_the_trial(make_stud
     resumed = run_search(config)
     # The first trial was finished and only its weights are gone: it cannot be audited; all else is as it was.
     assert comparable(resumed, "attempts", "audit_test_score") == comparable(
-        undisturbed, "attempts", "audit_test_score"
+        undisturbed[1], "attempts", "audit_test_score"
     )
     assert resumed.trials[0].audit_test_score is None
 
