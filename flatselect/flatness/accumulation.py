@@ -29,8 +29,8 @@ class GapFlatness:
         self._geometry = ConvolutionGeometry.of(head.convolution)
         weight = head.convolution.weight.detach()
         self._dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        kernel = weight.double().reshape(len(weight), -1)  # (J, d)
-        self._kernel_gram = (kernel @ kernel.mT).to(self._dtype)
+        kernel = weight.to(self._dtype).reshape(len(weight), -1)  # (J, d)
+        self._kernel_gram = kernel @ kernel.mT
         self._classifier_weight = head.classifier.weight.detach()  # (n_classes, n_features)
         self._flatness: list[Tensor] = []
         self._trace: list[Tensor] = []

@@ -21,7 +21,7 @@ def compute_from_class_jacobians(
     """κ and Tr(JᵀΛJ) of every image, for a tail that mixes channels.
 
     Λ = Σ_c v_c v_cᵀ with v_c = √p_c (e_c − p). B_c = ∂⟨v_c, z⟩/∂a by a vector-Jacobian product through the tail, and
-    G_c = B_c X the derivative in the kernel:
+    G_c = B_c X the derivative in the kernel, never formed where B_c (X Xᵀ) B_cᵀ is cheaper:
 
         κ = Σ_c Tr(KKᵀ G_c G_cᵀ),    Tr(JᵀΛJ) = Σ_c ‖G_c‖²
 
@@ -47,9 +47,9 @@ def compute_from_class_jacobians(
         (slopes,) = torch.autograd.grad(logits, activations, cotangent.to(logits.dtype), retain_graph=True)
         slopes = slopes.flatten(2).to(images.dtype)
         for chunk, product in zip(chunks, products, strict=True):
-            pair_products = product.multiply(slopes[chunk])
-            trace[chunk] += pair_products.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)
-            flatness[chunk] += (pair_products * kernel_gram).sum((1, 2), dtype=torch.float64)
+            left, right = product.factorise(slopes[chunk])
+            trace[chunk] += (left * right).sum((1, 2), dtype=torch.float64)
+            flatness[chunk] += ((kernel_gram @ left) * right).sum((1, 2), dtype=torch.float64)
     return (flatness * split.rest).clamp_min_(0), trace * split.rest
 
 

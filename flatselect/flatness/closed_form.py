@@ -6,8 +6,10 @@ from torch import Tensor
 from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts
 from flatselect.measures.softmax_split import SoftmaxSplit
 
-# Numbers held at once while images are reduced: 64 MiB in float32.
+# Numbers held at once while a batch is reduced: 64 MiB in float32.
 _CHUNK_ELEMENTS = 2**24
+# The same for J×J arrays on a CPU, which are read several times and should stay in its cache.
+_CACHED_ELEMENTS = 2**19
 
 
 def compute_closed_form(
@@ -50,14 +52,39 @@ def compute_closed_form(
     n_elements = PatchProducts.n_elements(geometry, images) + 2 * n_classes * n_channels
     for chunk in iterate_chunks(n_images, n_elements):
         factor = factor_covariance(split[chunk], head_rows)
-        pair_products = PatchProducts(geometry, images[chunk]).multiply(slopes[chunk])
-        trace[chunk] = torch.linalg.vecdot(
-            factor.square().sum(1, dtype=torch.float64), pair_products.diagonal(dim1=1, dim2=2).double()
-        )
-        pair_products *= kernel_gram
-        flatness[chunk] = (torch.bmm(factor, pair_products) * factor).sum((1, 2), dtype=torch.float64)
+        left, right = PatchProducts(geometry, images[chunk]).factorise(slopes[chunk])
+        squared_norms = (left * right).sum(2)  # Q_jj
+        trace[chunk] = (factor.square().sum(1) * squared_norms).sum(1, dtype=torch.float64)
+        flatness[chunk] = _contract(kernel_gram, factor, left, right)
     scale = split.rest / n_positions**2
     return (flatness * scale).clamp_min_(0), trace * scale
+
+
+def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Σ_c A_c (KKᵀ ∘ L·Rᵀ) A_cᵀ of every image, (n_images,) float64.
+
+    Args:
+        kernel_gram: KKᵀ, (J, J).
+        factor: A, (n_images, n_classes, J).
+        left: L, (n_images, J, rank).
+        right: R, (n_images, J, rank).
+    """
+    (n_images, n_classes, n_channels), rank = factor.shape, left.shape[2]
+    total = torch.empty(n_images, dtype=torch.float64, device=factor.device)
+    # Reading and writing J×J numbers an image takes as long as some 16 multiplications each; below that it is quicker
+    # to spread the rank over the rows of one large product: Σ_cr (A_c ∘ L_r) KKᵀ (A_c ∘ R_r)ᵀ.
+    if n_classes * rank <= n_classes + rank + 16:
+        for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels):
+            rows_left = factor[chunk, :, None] * left[chunk].mT[:, None]  # (n_images, n_classes, rank, J)
+            rows_right = factor[chunk, :, None] * right[chunk].mT[:, None]
+            total[chunk] = ((rows_left @ kernel_gram) * rows_right).sum((1, 2, 3), dtype=torch.float64)
+        return total
+    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
+    for chunk in iterate_chunks(n_images, n_channels**2, n_held):
+        pair_products = torch.bmm(left[chunk], right[chunk].mT)
+        pair_products *= kernel_gram
+        total[chunk] = (torch.bmm(factor[chunk], pair_products) * factor[chunk]).sum((1, 2), dtype=torch.float64)
+    return total
 
 
 def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
@@ -76,7 +103,7 @@ def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
     return factor
 
 
-def iterate_chunks(n_images: int, n_elements: int) -> list[slice]:
-    """Cuts a batch so that at most about `_CHUNK_ELEMENTS` numbers are held at once, and at least one image is."""
-    size = max(1, _CHUNK_ELEMENTS // max(1, n_elements))
+def iterate_chunks(n_images: int, n_elements: int, n_held: int = _CHUNK_ELEMENTS) -> list[slice]:
+    """Cuts a batch so that about `n_held` numbers are held at once, `n_elements` an image, and at least one image."""
+    size = max(1, n_held // max(1, n_elements))
     return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)]

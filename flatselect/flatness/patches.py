@@ -125,7 +125,7 @@ def is_gram_cheaper(geometry: ConvolutionGeometry, padded: Tensor) -> bool:
 
 
 class PatchProducts:
-    """S·X·Xᵀ·Sᵀ of a batch, for as many slopes S as are asked for.
+    """S·X·Xᵀ·Sᵀ of a batch as a product of two thin factors, for as many slopes S as are asked for.
 
     Row j of S belongs to kernel row k_j ∈ R^d. In a grouped convolution each row meets its own group's patches, and
     u_j, u_j' of different groups are paired coordinate by coordinate, as `weight.reshape(J, d)` pairs k_j and k_j'.
@@ -142,26 +142,25 @@ class PatchProducts:
         padded = geometry.pad(images)
         self._groups = geometry.groups
         self._uses_gram = is_gram_cheaper(geometry, padded) if use_gram is None else use_gram
-        self._factor = (make_patch_gram if self._uses_gram else make_patches)(geometry, padded)
+        self._patches = (make_patch_gram if self._uses_gram else make_patches)(geometry, padded)
 
-    def multiply(self, slopes: Tensor) -> Tensor:
-        """Q = S·X·Xᵀ·Sᵀ for slopes (n_images, J, P): (n_images, J, J)."""
+    def factorise(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """L and R, each (n_images, J, P or d), with L·Rᵀ = S·X·Xᵀ·Sᵀ, for slopes (n_images, J, P)."""
         if self._uses_gram:
-            return torch.bmm(torch.bmm(slopes, self._factor), slopes.mT)
+            return torch.bmm(slopes, self._patches), slopes
         n_images, n_channels, n_positions = slopes.shape
         by_group = slopes.view(n_images, self._groups, n_channels // self._groups, n_positions)
-        pooled = (by_group @ self._factor.mT).flatten(1, 2)  # U, (n_images, J, d)
-        return torch.bmm(pooled, pooled.mT)
+        pooled = (by_group @ self._patches.mT).flatten(1, 2)  # U, (n_images, J, d)
+        return pooled, pooled
 
     @staticmethod
     def n_elements(geometry: ConvolutionGeometry, images: Tensor) -> int:
-        """Numbers held for one image while Q is formed, by which batches are cut to bounded memory."""
+        """Numbers held for one image while the factors are formed, by which batches are cut to bounded memory."""
         height = images.shape[2] + geometry.padding[2] + geometry.padding[3]
         width = images.shape[3] + geometry.padding[0] + geometry.padding[1]
         padded = images.new_empty((1, geometry.n_input_channels, height, width), device="meta")
         out_height, out_width = geometry.output_size(padded)
         n_positions, n_channels = out_height * out_width, geometry.n_output_channels
-        shared = padded.numel() + n_channels * n_positions + n_channels**2
         if is_gram_cheaper(geometry, padded):
-            return shared + (height * width) ** 2 + n_positions**2 + n_channels * n_positions
-        return shared + geometry.groups * geometry.patch_size * n_positions + n_channels * geometry.patch_size
+            return padded.numel() + (height * width) ** 2 + n_positions**2 + n_channels * n_positions
+        return padded.numel() + geometry.patch_size * (geometry.groups * n_positions + n_channels)
