@@ -1,5 +1,6 @@
 """Small networks by name, and what `measure` must make of each."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ def make_case(name: str) -> tuple[nn.Module, Tensor, Case]:
     torch.manual_seed(sum(map(ord, name)))
     model = case.build()
     for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             nn.init.normal_(module.running_mean, std=0.3)
             nn.init.uniform_(module.running_var, 0.5, 2)
@@ -224,7 +227,7 @@ def bn_relu(inplace: bool = False) -> tuple[nn.Module, nn.Module]:
 
 
 def plain(last: nn.Module, *tail: nn.Module) -> Case:
-    return Case(lambda: sequential(last, *(tail or bn_relu())), "last")
+    return Case(lambda: sequential(*copy.deepcopy((last, *(tail or bn_relu())))), "last")
 
 
 CASES: dict[str, Case] = {

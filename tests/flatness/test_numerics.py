@@ -1,0 +1,159 @@
+"""The closed form where numbers are extreme, and its two ways to the same products."""
+
+import pytest
+import torch
+from cases import CLOSED_FORM, make_case
+from torch import Tensor
+
+from flatselect import measure
+from flatselect.errors import NonFiniteError
+from flatselect.flatness import closed_form, find_head
+from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts, is_gram_cheaper
+from flatselect.measures import split_softmax
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_patch_gram_and_patches_agree(name: str) -> None:
+    model, images, _ = make_case(name)
+    layer = find_head(model, images).convolution
+    if layer.groups > 1:
+        pytest.skip("only patches serve groups")
+    given = torch.randn(2, layer.in_channels, 7, 9, dtype=torch.float64)
+    geometry = ConvolutionGeometry.of(layer)
+    slopes = torch.randn_like(layer(given)).flatten(2)
+    by_gram, by_patches = (
+        torch.bmm(left, right.mT)
+        for left, right in (PatchProducts(geometry, given, use_gram=use).factorise(slopes) for use in (True, False))
+    )
+    torch.testing.assert_close(by_gram, by_patches, rtol=1e-10, atol=1e-10)
+    # U_j is the gradient of Σ_p s_jp a_jp in k_j.
+    weight = layer.weight.detach().clone().requires_grad_()
+    outputs = layer._conv_forward(given, weight, None)
+    pooled = [
+        torch.autograd.grad((outputs[i].flatten(1) * slopes[i]).sum(), weight, retain_graph=True)[0] for i in (0, 1)
+    ]
+    by_autograd = torch.stack([u.flatten(1) @ u.flatten(1).mT for u in pooled])
+    torch.testing.assert_close(by_gram, by_autograd, rtol=1e-10, atol=1e-10)
+
+
+def test_the_cheaper_way_is_a_matter_of_size() -> None:
+    wide = ConvolutionGeometry.of(torch.nn.Conv2d(512, 512, 3, padding=1))
+    assert is_gram_cheaper(wide, torch.empty(1, 512, 9, 9))
+    narrow = ConvolutionGeometry.of(torch.nn.Conv2d(4, 6, 3, padding=1))
+    assert not is_gram_cheaper(narrow, torch.empty(1, 4, 66, 66))
+
+
+@pytest.mark.parametrize("name", ["conv_bn_relu", "one_position", "dense", "groups"])
+def test_chunks_of_any_size_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images, _ = make_case(name)
+    images = torch.cat([images, images.flip(0) * 1.5])
+    whole = measure(model, images)
+    monkeypatch.setattr(closed_form, "_CACHED_ELEMENTS", 1)
+    monkeypatch.setattr(closed_form.iterate_chunks, "__defaults__", (1,))
+    assert measure(model, images).relative_gap_flatness == pytest.approx(whole.relative_gap_flatness, rel=1e-12)
+
+
+def scale_logits(name: str, factor: float, dtype: torch.dtype) -> tuple[torch.nn.Module, Tensor]:
+    model, images, _ = make_case(name)
+    head = find_head(model, images).classifier
+    with torch.no_grad():
+        head.weight *= factor
+        head.bias *= factor
+    return model.to(dtype), images.to(dtype)
+
+
+@pytest.mark.parametrize("name", ["conv_bn_relu", "group_norm"])
+@pytest.mark.parametrize("factor", [30.0, 100.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saturated_softmax_does_not_cancel(name: str, factor: float, dtype: torch.dtype) -> None:
+    """Sure beyond machine precision, κ is still right: compared with sums in 60 decimal digits."""
+    model, images = scale_logits(name, factor, dtype)
+    measured = measure(model, images, per_image=True)
+    model = model.double()
+    images = images.double()
+    head = find_head(model, images)
+    weight = head.convolution.weight
+    kernel = weight.detach().flatten(1)
+    assert measured.per_image_flatness is not None
+    for i, image in enumerate(images):
+        logits = model.eval()(image[None])[0]
+        jacobian = torch.stack(
+            [torch.autograd.grad(z, weight, retain_graph=True)[0].flatten(1) for z in logits]
+        )  # (C, J, d)
+        top = int(logits.argmax())
+        difference = jacobian - jacobian[top]
+        log_odds = (logits - logits[top]).detach()
+        odds = log_odds.exp()  # p_c / p_top, without the top one 1 to machine precision
+        # κ = ½ Σ_cc' p_c p_c' ‖Kᵀ(T_c − T_c')‖²; all terms are positive, so that nothing cancels.
+        total = torch.zeros((), dtype=torch.float64)
+        for c in range(len(logits)):
+            for other in range(len(logits)):
+                pair = odds[c] * odds[other] / odds.sum() ** 2
+                total += 0.5 * pair * (kernel.mT @ (difference[c] - difference[other])).square().sum()
+        tolerance = 1e-9 if dtype == torch.float64 else 1e-3  # float32 logits of size 100 are off by 1e-5 themselves
+        assert measured.per_image_flatness[i].item() == pytest.approx(total.item(), rel=tolerance)
+        assert total > 0
+
+
+def test_split_softmax_is_softmax() -> None:
+    logits = torch.randn(50, 7, dtype=torch.float64) * 5
+    split = split_softmax(logits)
+    p = logits.softmax(1)
+    torch.testing.assert_close(split.top_probability, p.amax(1))
+    torch.testing.assert_close(split.gini, 1 - p.square().sum(1))
+    certain = split_softmax(torch.tensor([[0.0, -200.0, -201.0]]))
+    assert certain.rest.item() == pytest.approx(1.3838965267367376e-87 + 5.0910e-88, rel=1e-4)
+    assert certain.gini.item() == pytest.approx(2 * certain.rest.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["conv_bn_relu", "residual", "depthwise", "group_norm"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_models(name: str, dtype: torch.dtype) -> None:
+    model, images, case = make_case(name)
+    exact = measure(model, images)
+    half = measure(model.to(dtype), images)
+    assert (half.layer, half.method, half.exactness) == (case.layer, case.method, case.exactness)
+    assert half.relative_gap_flatness == pytest.approx(exact.relative_gap_flatness, rel=0.15)
+
+
+def test_one_class_is_flat() -> None:
+    for name in ("conv_bn_relu", "group_norm"):
+        model, images, _ = make_case(name)
+        model.head = torch.nn.Linear(6, 1).double()
+        measured = measure(model, images)
+        assert (measured.relative_gap_flatness, measured.hessian_trace) == (0, 0)
+
+
+def test_a_last_norm_of_zero_gain_is_flat() -> None:
+    model, images, _ = make_case("residual")
+    torch.nn.init.zeros_(model.bn2.weight)
+    assert measure(model, images).relative_gap_flatness == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_named(value: float) -> None:
+    for name in ("stem.weight", "last.bias", "tail0.running_var", "head.weight"):
+        model, images, _ = make_case("conv_relu" if name == "last.bias" else "conv_bn_relu")
+        with torch.no_grad():
+            model.state_dict()[name].flatten()[0] = value
+        with pytest.raises(NonFiniteError, match=f"weight '{name}' of the model, .* holds 1 NaN or infinite value,"):
+            measure(model, images)
+    model, images, _ = make_case("conv_bn_relu")
+    images[1, 0, 2, 3] = value
+    with pytest.raises(NonFiniteError, match=r"the images, .* the first at \[1, 0, 2, 3\]"):
+        measure(model, images)
+    images = torch.cat([images[[0, 2]], images[[1]]])
+    with pytest.raises(NonFiniteError, match="the input of layer 'last'"):
+        measure(model, [images[:2], images[2:]])
+
+
+def test_overflow_is_said() -> None:
+    model, images, _ = make_case("conv_relu")
+    with torch.no_grad():
+        model.get_submodule("last").weight *= 1e25
+        model.get_submodule("head").weight *= 1e-25
+    assert measure(model, images).relative_gap_flatness > 0
+    with pytest.raises(NonFiniteError, match="overflows float32: .* measure the model in float64"):
+        measure(model.float(), images.float())
