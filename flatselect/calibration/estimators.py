@@ -76,8 +76,9 @@ class RidgeEstimator:
         """Takes the largest penalty whose held-out error is within one standard error of the least.
 
         The standard error is that of the folds' differences from the best penalty. With 4-12 groups the least error
-        itself is mostly luck: on 8 trials of small CNNs its choice picked a network 0.013 worse than the best one,
-        this choice one 0.001 worse, and where the features say nothing it falls back on the mean.
+        itself is mostly luck: fitted on 8 small CNNs and asked for the best of 16 others (Fashion-MNIST, two zoos), it
+        picked one 0.013 and 0.016 of accuracy below the best; this choice, one 0.001 and 0.002 below. Where the
+        features say nothing, it leaves the mean.
         """
         errors = []
         for fold in np.unique(folds):
