@@ -103,10 +103,9 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         needed, number = self._find_needed(finished, epoch, sign)
         bound, side, order = sign * (sign * value + slack), *(("upper", "<") if sign > 0 else ("lower", ">"))
         margin = f" by more than {self._margin:g}" if self._margin else ""
-        what = "best" if self._reference == "best" else f"{self._reference.replace('_', ' ')} of {len(finished)}"
         return (
             f"epoch {epoch}: {side} bound {bound:.4g} {order} {sign * needed:.4g}{margin}, "
-            f"the {what} finished trials' value at that epoch (trial {number})"
+            f"the {self._reference.replace('_', ' ')} of the finished trials there (trial {number})"
         )
 
     def _falls_short(
@@ -149,4 +148,4 @@ def _find_slack(trial: FrozenTrial, sign: int) -> float:
     if not interval:
         return 0.0
     value = trial.intermediate_values[max(trial.intermediate_values)]
-    return max(0.0, max(sign * end - sign * value for end in interval))
+    return max(0.0, *(float(sign * (end - value)) for end in interval))
