@@ -155,5 +155,5 @@ def test_overflow_is_said() -> None:
         model.get_submodule("last").weight *= 1e25
         model.get_submodule("head").weight *= 1e-25
     assert measure(model, images).relative_gap_flatness > 0
-    with pytest.raises(NonFiniteError, match="overflows float32: .* measure the model in float64"):
+    with pytest.raises(NonFiniteError, match=r"overflows float32: .* measure the model in float64"):
         measure(model.float(), images.float())

@@ -1,0 +1,253 @@
+"""The call itself: what it takes, what it leaves behind, what it says."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from cases import MEASURED, REFUSED, OneConvolutionBlock, make_case
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from flatselect import UnsupportedHeadError, measure
+from flatselect.errors import DataError, ModelError, NonFiniteError
+from flatselect.flatness import GapFlatness, find_head
+from flatselect.flatness.slopes import run_tail
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """All that a measurement could leave behind on a model, and torch's random state."""
+    modules = dict(model.named_modules())
+    hooks = [key for key in vars(model) if key.endswith("hooks")]
+    return {
+        "modes": {name: module.training for name, module in modules.items()},
+        "hooks": {name: [len(getattr(module, key) or ()) for key in hooks] for name, module in modules.items()},
+        "attributes": {name: set(vars(module)) for name, module in modules.items()},
+        "tensors": {name: (id(t), t._version, t.device) for name, t in model.state_dict(keep_vars=True).items()},
+        "values": {name: t.tolist() for name, t in model.state_dict().items()},
+        "parameters": {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()},
+        "random": torch.get_rng_state().tolist(),
+        "grad": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")),
+    }
+
+
+@pytest.mark.parametrize("name", [*MEASURED, *REFUSED])
+def test_nothing_is_left_behind(name: str) -> None:
+    model, images, case = make_case(name)
+    model.train()
+    for i, module in enumerate(model.modules()):
+        module.training = i % 2 == 0
+    next(model.parameters()).requires_grad_(False)
+    given, before = images.clone(), describe(model)
+    try:
+        measure(model, images)
+    except UnsupportedHeadError:
+        assert case.refusal
+    assert describe(model) == before
+    assert torch.equal(images, given)
+
+
+class FailsAtBatch(nn.Module):
+    def __init__(self, model: nn.Module, n_passes: int):
+        super().__init__()
+        self.model, self.n_passes = model, [n_passes]
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.model(x)
+        self.n_passes[0] -= 1
+        if self.n_passes[0] == 0:
+            raise KeyboardInterrupt
+        return output
+
+
+@pytest.mark.parametrize("n_passes", [1, 2, 3, 4])
+def test_nothing_is_left_behind_after_an_exception(n_passes: int) -> None:
+    model = FailsAtBatch(make_case("residual")[0], n_passes).train()
+    images = make_case("residual")[1]
+    before = describe(model)
+    with pytest.raises(KeyboardInterrupt):
+        measure(model, [images, images])
+    assert describe(model) == before
+
+
+def test_train_mode_is_measured_in_eval_mode() -> None:
+    model, images, _ = make_case("dropout")
+    assert measure(model.train(), images) == measure(model.eval(), images)
+
+
+def test_gradients_and_hooks_of_others_stay() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    model.eval()(images).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    seen: list[torch.Size] = []
+    handle = model.get_submodule("last").register_forward_hook(lambda m, i, o: seen.append(o.shape))
+    measure(model, images)
+    assert seen
+    seen.clear()
+    model(images)
+    assert len(seen) == 1
+    handle.remove()
+    assert all(torch.equal(p.grad, gradients[name]) for name, p in model.named_parameters() if p.grad is not None)
+    assert len(gradients) == 7
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("name", ["conv_relu_in_place", "residual", "silu", "group_norm", "one_position"])
+def test_the_callers_context_does_not_matter(name: str, context: Callable[[], Any]) -> None:
+    model, images, _ = make_case(name)
+    expected = measure(model, images)
+    with context():
+        assert measure(model, images) == expected
+        assert measure(model, images.clone()) == expected
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    assert measure(model, images) == expected
+    with torch.autocast("cpu", torch.bfloat16):
+        assert measure(model, images) == expected
+
+
+def test_forms_of_data_agree() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    images = torch.cat([images] * 3) + 0.1 * torch.randn(9, 2, 6, 6, dtype=torch.float64)
+    labels = torch.arange(9)
+    whole = measure(model, images, per_image=True)
+
+    def generate() -> Iterator[Tensor]:
+        yield images[:0]
+        yield from images.split([1, 5, 3])
+
+    forms: list[Any] = [
+        list(images.split(2)),
+        generate(),
+        DataLoader(TensorDataset(images, labels), batch_size=4),
+        [[images, labels, "more"]],
+    ]
+    for form in forms:
+        measured = measure(model, form, per_image=True)
+        assert measured.n_images == 9
+        assert measured.relative_gap_flatness == pytest.approx(whole.relative_gap_flatness, rel=1e-12)
+        assert measured.companions == pytest.approx(whole.companions, rel=1e-12)
+        torch.testing.assert_close(measured.per_image_trace, whole.per_image_trace, rtol=1e-12, atol=0)
+    small = measure(model, images, batch_size=2)
+    assert small.relative_gap_flatness == pytest.approx(whole.relative_gap_flatness, rel=1e-12)
+
+
+def test_images_of_varying_size() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    larger = torch.randn(2, 2, 9, 7, dtype=torch.float64)
+    both = measure(model, [images, larger], per_image=True)
+    apart = [measure(model, batch, per_image=True).per_image_flatness for batch in (images, larger)]
+    torch.testing.assert_close(both.per_image_flatness, torch.cat([p for p in apart if p is not None]))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "no images were given"),
+        (torch.zeros(0, 2, 6, 6), "no images were given"),
+        (torch.zeros(2, 6, 6), r"batch 0 of the data is shape \(2, 6, 6\); expected images"),
+        ((torch.zeros(3, 2, 6, 6), torch.zeros(3)), r"batch 1 of the data is shape \(3,\)"),
+        ([{"image": 1}], "batch 0 of the data is dict"),
+    ],
+)
+def test_data_that_is_not_images(data: Any, message: str) -> None:
+    model, _, _ = make_case("conv_bn_relu")
+    with pytest.raises(DataError, match=message):
+        measure(model, data)
+
+
+def test_models_that_cannot_be_measured() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    with pytest.raises(ModelError, match=r"device=meta was asked for but the model is on cpu: .* model.to\(meta\)"):
+        measure(model, images, device="meta")
+    with torch.inference_mode():
+        frozen = make_case("conv_bn_relu")[0]
+    with pytest.raises(ModelError, match=r"'stem.weight' was made under torch.inference_mode"):
+        measure(frozen, images)
+    lazy = nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(ModelError, match=r"parameter '3.weight' is lazy .* run the model once"):
+        measure(lazy, images.float())
+
+
+def test_unknown_layer_is_named() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    with pytest.raises(UnsupportedHeadError, match=r"layer='nowhere' is not .* these do: last"):
+        measure(model, images, layer="nowhere")
+
+
+def test_an_input_overwritten_in_place_is_measured_as_it_was() -> None:
+    torch.manual_seed(0)
+    apart = OneConvolutionBlock(add_in_place=False).double()
+    in_place = OneConvolutionBlock(add_in_place=True).double()
+    in_place.load_state_dict(apart.state_dict())
+    images = torch.randn(4, 2, 6, 6, dtype=torch.float64)
+    assert measure(in_place, images).relative_gap_flatness == pytest.approx(
+        measure(apart, images).relative_gap_flatness, rel=1e-12
+    )
+
+
+def test_a_head_that_depends_on_the_images_is_refused() -> None:
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = make_case("conv_bn_relu")[0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.model(x)
+            return output * 2 if bool(x.max() > 100) else output
+
+    images = make_case("conv_bn_relu")[1]
+    with pytest.raises(UnsupportedHeadError, match=r"'model.head' on some images only"):
+        measure(Sometimes(), [images, images * 1000])
+
+
+def test_dictionary_is_json() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    one = measure(model, images[:1], per_image=True)
+    assert math.isnan(one.standard_error)
+    values = json.loads(json.dumps(one.to_dict(), allow_nan=False))
+    assert values["standard_error"] is None
+    assert values["per_image_flatness"] == [one.relative_gap_flatness]
+    assert values["relative_gap_flatness"] == one.relative_gap_flatness
+    assert (values["layer"], values["exactness"], values["n_images"]) == ("last", "hessian", 1)
+    assert "per_image_trace" not in measure(model, images).to_dict()
+
+
+def test_compiled_models_are_measured_by_their_own_names() -> None:
+    model, images, _ = make_case("residual")
+    assert measure(torch.compile(model, backend="eager"), images) == measure(model, images)
+
+
+@pytest.mark.parametrize("name", ["conv_bn_relu", "group_norm"])
+def test_batches_workers_and_one_go_agree(name: str) -> None:
+    model, _, _ = make_case(name)
+    images = torch.randn(11, 2, 6, 6, dtype=torch.float64)
+    model.eval()
+    head = find_head(model, images)
+
+    def accumulate(parts: list[Tensor]) -> GapFlatness:
+        total = GapFlatness(head)
+        for part in parts:
+            total.update(run_tail(model, head.convolution, head.classifier, part, []))
+        return total
+
+    workers = [accumulate(list(images[:4].split(3))), accumulate([]), accumulate(list(images[4:].split(5)))]
+    merged = GapFlatness(head)
+    for worker in workers:
+        merged.merge(worker)
+    expected, merged_measurement = measure(model, images), merged.compute()
+    for value in ("relative_gap_flatness", "hessian_trace", "standard_error"):
+        assert getattr(merged_measurement, value) == pytest.approx(getattr(expected, value), rel=1e-12)
+    assert merged_measurement.companions == pytest.approx(expected.companions, rel=1e-12)
+    with pytest.raises(DataError):
+        GapFlatness(head).compute()
+
+
+def test_non_finite_activations_are_named() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    with pytest.raises(NonFiniteError, match="output holds NaN or infinite values although weights and images"):
+        measure(nn.Sequential(model, nn.Threshold(1e9, float("inf"))), images)
