@@ -1,22 +1,17 @@
-"""Searches on a real local Ray: placement, and workers killed with signal 9."""
+"""Workers on a real local Ray: placement, and a worker killed with signal 9."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
 
-import psutil
 import pytest
 import ray
 
 from flatselect.config import RaySection, StudyConfig
 from flatselect.data.loading import load_training_set
 from flatselect.errors import SearchError
-from flatselect.search.events import SearchStatus
 from flatselect.search.protocol import TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
-from flatselect.search.run import run_search
-from flatselect.store.engine import make_engine
-from flatselect.store.study_reader import find_study
 
 pytestmark = pytest.mark.ray
 MakeStudy = Callable[..., StudyConfig]
@@ -35,26 +30,6 @@ def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:
     dataset = load_training_set(config.data, config.study.seed)
     settings = WorkerSettings(config.to_dict(), "uid")
     return RayBackend(RaySection(**options), settings, dataset)
-
-
-class KillOnce:
-    """Kills the process of the first worker that has trained `after` epochs, once."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.messages: list[str] = []
-        self.killed: int | None = None
-
-    def show(self, status: SearchStatus) -> None:
-        if self.killed is None and status.n_epochs_run >= self.after:
-            children = psutil.Process().children(recursive=True)
-            self.killed = next(
-                child.pid for child in children if "TrialWorker" in child.name() + "".join(child.cmdline())
-            )
-            os.kill(self.killed, signal.SIGKILL)
-
-    def say(self, message: str) -> None:
-        self.messages.append(message)
 
 
 @pytest.mark.usefixtures("_local_ray")
@@ -77,35 +52,6 @@ def test_workers_by_share_of_a_gpu(make_study: MakeStudy) -> None:
         assert (backend.info.n_workers, backend.info.device) == (2, "cpu")
     finally:
         backend.close()
-
-
-def test_ray_trains_what_inline_trains(make_study: MakeStudy) -> None:
-    inline = run_search(make_study(folder="inline"))
-    on_ray = run_search(make_study("ray.backend=ray", "ray.workers=1", folder="ray"))
-    assert not ray.is_initialized()
-    for one, other in zip(inline.trials, on_ray.trials, strict=True):
-        assert one.params == other.params
-        assert one.state == other.state
-        assert one.measurement is not None
-        assert other.measurement is not None
-        assert one.measurement.train_loss == pytest.approx(other.measurement.train_loss, rel=1e-5)
-        assert one.measurement.relative_gap_flatness == pytest.approx(other.measurement.relative_gap_flatness, rel=1e-3)
-    assert inline.ranking == on_ray.ranking
-
-
-def test_a_killed_worker_loses_no_trial(make_study: MakeStudy) -> None:
-    config = make_study("ray.backend=ray", "ray.workers=2", "training.epochs=6", folder="killed")
-    observer = KillOnce(after=4)
-    result = run_search(config, observer)
-    assert observer.killed is not None
-    assert any("worker lost" in message for message in observer.messages)
-    assert len(result.trials) == 8
-    assert all(t.state in ("COMPLETE", "PRUNED") for t in result.trials)
-    assert sum(t.attempts for t in result.trials) == 9
-    reader = find_study(make_engine(config.study.storage), "tiny")
-    assert sorted(attempt.outcome for attempt in reader.attempts()).count("lost") == 1
-    for curve in reader.measurements().values():
-        assert [m.epoch for m in curve] == list(range(1, len(curve) + 1))
 
 
 @pytest.mark.usefixtures("_local_ray")
