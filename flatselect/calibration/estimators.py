@@ -26,6 +26,9 @@ RIDGE_PENALTIES = np.append(np.logspace(-4, 2, 19), 1e6)
 # A likelihood costs n³; rows of one trial at successive epochs say nearly the same.
 MOST_PROCESS_ROWS = 100
 
+# Differences of accuracies that differ by less differ by rounding.
+CONSTANT_GAP = 1e-12
+
 
 class Fitted(Protocol):
     """A regressor fitted to some rows."""
@@ -49,7 +52,7 @@ def choose_estimator(name: EstimatorName, Z: Array, y: Array, weights: Array, fo
 
     No features, or a constant target, leave nothing to choose: the weighted mean predicts.
     """
-    if Z.shape[1] == 0 or np.ptp(y) == 0:
+    if Z.shape[1] == 0 or np.ptp(y) <= CONSTANT_GAP:
         return MeanEstimator()
     return RidgeEstimator.choose(Z, y, weights, folds) if name == "ridge" else ProcessEstimator.choose(Z, y, weights)
 

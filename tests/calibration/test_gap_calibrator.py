@@ -242,3 +242,20 @@ def test_folds_keep_groups_together_and_weights_make_them_equal():
 def test_rows_of_a_group_are_worth_fewer_than_they_are():
     assert count_independent_rows(np.arange(7)) == 7
     assert 7 < count_independent_rows(np.repeat(np.arange(7), 10)) < 14
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("seed", range(10))
+def test_garbage_gives_finite_numbers_in_order(estimator, seed):
+    rng = np.random.default_rng(seed)
+    n, p = rng.integers(2, 30), rng.integers(1, 8)
+    X = rng.normal(size=(n, p)) * 10.0 ** rng.integers(-300, 300, size=p)
+    if seed % 2:
+        X = rng.integers(0, 2, size=(n, p)).astype(float)
+    X[rng.random((n, p)) < rng.choice([0, 0.3, 0.9])] = np.nan
+    y = np.clip(rng.normal(size=n) * 10.0 ** rng.integers(-310, 0), -1, 1)
+    calibrator = GapCalibrator(estimator=estimator).fit(X, y, rng.integers(0, 4, size=n))
+    predicted, interval, _ = calibrator.predict_all(np.vstack([X, -1000 * X, np.full((1, p), np.nan)]))
+    assert np.isfinite(interval).all()
+    assert (interval[:, 0] <= predicted).all()
+    assert (predicted <= interval[:, 1]).all()
