@@ -111,8 +111,8 @@ def find_head(
         assert isinstance(classifier.module, nn.Linear)
 
         batch = images[:_N_IMAGES].detach().to(batch).clone()
-        # Few positions show few of the noise's signs: then each image is run under several sizes of noise.
-        batch = torch.cat([batch] * (1 if len(batch) >= 2 and chosen.output[0, 0].numel() >= 16 else 4))
+        # Few positions show little of the noise: then each image is run under more than one.
+        batch = torch.cat([batch] * (1 if len(batch) >= 2 and chosen.output[0, 0].numel() >= 16 else 2))
         tail = run_tail(model, chosen.module, classifier.module, batch, handles, perturb_activations)
         channel_features = find_channel_features(tail, chosen.name)
         return Head(

@@ -61,14 +61,12 @@ def main() -> None:
         device,
         arguments.repeats,
     )
-    best = {name: min(values) for name, values in seconds.items()}
+    forward, measured = min(seconds["forward"]), min(seconds["measure"])
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {arguments.threads} threads, torch {torch.__version__}, {device}, {arguments.dtype}")
+    print(f"{arguments.model} {arguments.size}×{arguments.size}, {arguments.batches} batches of {arguments.batch}")
     print(
-        f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch {torch.__version__}, {device}"
-    )
-    print(
-        f"{arguments.model} {arguments.size}×{arguments.size}, {arguments.batches} batches of {arguments.batch}, {dtype}: "
-        f"forward {best['forward']:.4f} s, measure {best['measure']:.4f} s, ratio {best['measure'] / best['forward']:.3f} "
-        f"(best of {arguments.repeats})"
+        f"best of {arguments.repeats}: forward {forward:.4f} s, measure {measured:.4f} s, {measured / forward:.3f} times"
     )
 
 

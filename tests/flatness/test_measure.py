@@ -251,3 +251,17 @@ def test_non_finite_activations_are_named() -> None:
     model, images, _ = make_case("conv_bn_relu")
     with pytest.raises(NonFiniteError, match="output holds NaN or infinite values although weights and images"):
         measure(nn.Sequential(model, nn.Threshold(1e9, float("inf"))), images)
+
+
+def test_a_parametrised_kernel_is_measured_as_it_acts() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    nn.init.uniform_(model.get_submodule("last").weight, -2, 2)
+    normalised = nn.utils.parametrizations.weight_norm(model.get_submodule("last"))
+    with torch.no_grad():
+        normalised.parametrizations.weight.original0 *= 3
+    plain = make_case("conv_bn_relu")[0]
+    with torch.no_grad():
+        plain.get_submodule("last").weight.copy_(normalised.weight)
+    assert measure(model, images).relative_gap_flatness == pytest.approx(
+        measure(plain, images).relative_gap_flatness, rel=1e-12
+    )
