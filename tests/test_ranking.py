@@ -22,16 +22,16 @@ def test_higher_predicted_score_first():
     assert rank_trials([make_trial(0, score=0.7), make_trial(1, score=0.9), make_trial(2, score=0.8)]) == [1, 2, 0]
 
 
-def test_complete_before_pruned_and_neither_failed_nor_running():
+def test_pruned_trials_rank_by_their_prediction_and_neither_failed_nor_running_ones_at_all():
     trials = [
         make_trial(0, "PRUNED", score=0.99),
         make_trial(1, "FAIL", score=0.99),
         make_trial(2, "RUNNING", score=0.99),
         make_trial(3, score=0.5),
         make_trial(4, "PRUNED"),
-        make_trial(5, "PRUNED", score=0.995),
+        make_trial(5, "PRUNED", score=0.5),
     ]
-    assert rank_trials(trials) == [3, 5, 0]
+    assert rank_trials(trials) == [0, 3, 5]
 
 
 def test_a_complete_trial_without_prediction_follows_by_training_score():
@@ -42,7 +42,7 @@ def test_a_complete_trial_without_prediction_follows_by_training_score():
         make_trial(3, score=0.1),
         make_trial(4, "PRUNED", score=0.9),
     ]
-    assert rank_trials(trials) == [3, 2, 1, 0, 4]
+    assert rank_trials(trials) == [4, 3, 2, 1, 0]
 
 
 def test_ties_go_to_the_narrower_interval_then_the_lower_number():

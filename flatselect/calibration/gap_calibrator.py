@@ -66,7 +66,7 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         estimator: EstimatorName = "ridge",
         coverage: float = 0.9,
         n_folds: int = 10,
-        range_tolerance: float = 0.1,
+        range_tolerance: float = 0.5,
     ) -> None:
         self.estimator = estimator
         self.coverage = coverage

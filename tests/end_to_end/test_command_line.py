@@ -17,6 +17,7 @@ import torch
 import flatselect
 
 pytestmark = pytest.mark.end_to_end
+COMMAND = str(Path(sys.executable).with_name("flatselect"))
 DIGITS = Path(__file__).parents[2] / "studies" / "digits.toml"
 SHORT = ["--trials", "6", "--set", "training.epochs=3", "--set", "calibration.trials=4", "--set", "data.size=300"]
 
@@ -41,7 +42,7 @@ CONTRACT = {
 
 
 def run(*arguments: object, folder: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flatselect.cli.main", *map(str, arguments)]
+    command = [COMMAND, *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
 
 
@@ -103,19 +104,25 @@ def test_export_and_load(finished: tuple[Path, dict[str, object]]) -> None:
     assert run("export", "digits.toml", "--trial", "77", "-o", "x.pt", folder=folder).returncode == 1
 
 
+def wait_for_file(folder: Path, pattern: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not list(folder.rglob(pattern)):
+        assert time.monotonic() < deadline, f"no {pattern} in {folder} after {seconds} s"
+        time.sleep(0.2)
+
+
 def test_ctrl_c_keeps_running_trials_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "digits.toml").write_text(DIGITS.read_text())
-    command = [sys.executable, "-m", "flatselect.cli.main", "search", "digits.toml", *SHORT]
+    command = [COMMAND, "search", "digits.toml", *SHORT]
     longer = [*command, "--set", "training.epochs=40"]
-    process = subprocess.Popen(longer, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    checkpoints = tmp_path / "digits-checkpoints"
-    while not list(checkpoints.rglob("*.pt")):
-        assert time.monotonic() < deadline, process.stderr
-        time.sleep(0.2)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(longer, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for_file(tmp_path / "digits-checkpoints", "*.pt")
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert "go on with: flatselect search digits.toml" in errors
     assert "Traceback" not in errors
@@ -166,7 +173,7 @@ def test_help_is_quick_and_has_examples(tmp_path: Path) -> None:
         if len(command) == 2:
             assert "Example" in done.stdout
     environment = {**os.environ, "PYTHONPATH": ""}
-    script = "import sys, flatselect.cli.main as m\ntry: m.main(['--help'])\nexcept SystemExit: pass\n"
+    script = "import sys, flatselect.cli.main as m\nsys.argv[1:] = ['--help']\ntry: m.main()\nexcept SystemExit: pass\n"
     script += "print([n for n in ('torch', 'ray') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
