@@ -1,0 +1,5 @@
+"""`python -m flatselect`: the command line."""
+
+from flatselect.cli.main import main
+
+main()
