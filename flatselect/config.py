@@ -129,6 +129,9 @@ class PrunerSection(Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = Field(2, description="epochs of each trial before it may be pruned")
     patience: PositiveInt = Field(1, description="epochs in a row that must speak for pruning")
     margin: NonNegative = Field(0.0, description="by how much the upper bound must fall short")
+    reference: Literal["median", "upper_quartile", "best"] = Field(
+        "upper_quartile", description="of the finished trials at the same epoch: what is needed"
+    )
 
 
 class RaySection(Section):

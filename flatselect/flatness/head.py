@@ -15,6 +15,7 @@ from flatselect.flatness.model_state import (
     check_weights_finite,
     find_device,
     find_dtype,
+    run_model,
     undisturbed_evaluation,
     unwrap_compiled,
 )
@@ -27,7 +28,6 @@ from flatselect.records import Exactness
 _CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
-_N_IMAGES = 2  # of the two forward passes that find the head; two, to see whether images are kept apart
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,10 @@ def find_head(
     place = find_device(model, device)
     check_weights_finite(model)
     with undisturbed_evaluation(model, place) as handles:
-        batch = images[:_N_IMAGES].detach()
-        batch = torch.cat([batch] * (_N_IMAGES // len(batch))).to(place)
-        if batch.is_floating_point():
-            batch = batch.to(find_dtype(model))
-        batch = batch.clone()
+        first = images[:1].detach()
+        # Beside it a much fainter copy: in its company, batch statistics are other than in the first one's own.
+        batch = torch.cat([first, (first / 8).to(first.dtype)])
+        batch = batch.to(place, find_dtype(model) if batch.is_floating_point() else None).clone()
         version = batch._version
         calls, output, producer = _run_recording_layers(model, batch, handles)
         overwrites_images = batch._version != version
@@ -109,8 +108,14 @@ def find_head(
         _check_convolution(model, calls, chosen)
         assert isinstance(chosen.module, nn.Conv2d)
         assert isinstance(classifier.module, nn.Linear)
-
-        batch = images[:_N_IMAGES].detach().to(batch).clone()
+        for call in (chosen, classifier):
+            if len(call.output) != len(batch):
+                raise UnsupportedHeadError(
+                    f"{call} works on {len(call.output)} rows for {len(batch)} images (views, crops or positions as "
+                    "rows of a batch?); expected one row an image"
+                )
+        batch = images[:2].detach().to(batch).clone()
+        _check_images_apart(output, run_model(model, batch[:1].clone()))
         # Few positions show little of the noise: then each image is run under more than one.
         batch = torch.cat([batch] * (1 if len(batch) >= 2 and chosen.output[0, 0].numel() >= 16 else 2))
         tail = run_tail(model, chosen.module, classifier.module, batch, handles, perturb_activations)
@@ -162,7 +167,7 @@ def _run_recording_layers(
         if next(module.children(), None) is None:
             remember(name, module)
     with torch.enable_grad():
-        output = model(images)
+        output = run_model(model, images)
     for handle in handles:
         handle.remove()
     handles.clear()
@@ -276,12 +281,23 @@ def _check_convolution(model: nn.Module, calls: list[_LayerCall], chosen: _Layer
         )
 
 
+def _check_images_apart(together: object, alone: object) -> None:
+    """Refuses a model whose output for the first image differs when that is the only one of its batch."""
+    assert isinstance(together, Tensor)
+    assert isinstance(alone, Tensor)
+    if not _is_close(alone[:1], together[:1], least_tolerance=1e-2):
+        raise UnsupportedHeadError(
+            "the model's output for one image changes with the other images of its batch, or from run to run (a batch "
+            "norm with track_running_stats=False, or dropout, in evaluation mode?): flatness is defined image by image"
+        )
+
+
 def _holds(module: nn.Module, weight: Tensor) -> bool:
     return any(own is weight for own in module.parameters(recurse=False))
 
 
-def _is_close(given: Tensor, expected: Tensor) -> bool:
-    tolerance = find_tolerance(expected.dtype)
+def _is_close(given: Tensor, expected: Tensor, least_tolerance: float = 0.0) -> bool:
+    tolerance = max(find_tolerance(expected.dtype), least_tolerance)
     if expected.is_cuda and expected.dtype == torch.float32:
         tolerance = 1e-2  # TF32
     error = (given.double() - expected.double()).abs().max()

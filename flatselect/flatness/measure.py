@@ -10,7 +10,13 @@ from flatselect.errors import DataError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.head import find_head
 from flatselect.flatness.measurement import Measurement
-from flatselect.flatness.model_state import find_device, find_dtype, undisturbed_evaluation, unwrap_compiled
+from flatselect.flatness.model_state import (
+    check_finite,
+    find_device,
+    find_dtype,
+    undisturbed_evaluation,
+    unwrap_compiled,
+)
 from flatselect.flatness.slopes import is_output_of_classifier, run_tail
 
 
@@ -74,14 +80,28 @@ def measure(
 
 def _iterate_images(data: Tensor | Iterable[object], batch_size: int) -> Iterator[Tensor]:
     """Yields the batches that hold images, labels dropped."""
-    batches: Iterable[object] = torch.split(data, batch_size) if isinstance(data, Tensor) else data
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise DataError(f"batch_size={batch_size}; expected a whole number of at least 1")
+    if isinstance(data, (tuple, list)) and len(data) == 2 and _are_labels(data[1]):
+        data = [data]  # one (images, labels) batch
+    try:
+        batches = iter(torch.split(data, batch_size) if isinstance(data, Tensor) else data)
+    except TypeError as error:
+        raise DataError(
+            f"the data is {type(data).__name__}; expected a tensor of images or an iterable of batches"
+        ) from error
     for number, batch in enumerate(batches):
         images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
         if not isinstance(images, Tensor) or images.ndim != 4:
             given = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
             raise DataError(
-                f"batch {number} of the data is {given}; expected images (n_images, channels, height, width), "
-                "or (images, labels)"
+                f"batch {number} of the data is {given}; expected a tensor of images (n_images, channels, height, "
+                "width), or (images, labels); a Dataset of single images needs a DataLoader around it"
             )
         if len(images):
+            check_finite(images, f"batch {number} of the images")
             yield images
+
+
+def _are_labels(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 1

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import ModelError, NonFiniteError
+from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 
 
 @contextmanager
 def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
-    """Evaluation mode, no gradients, no autocast; hooks, modes and torch's random state are put back at the end.
+    """Evaluation mode, no gradients, no autocast; hooks, modes, buffers and torch's random state are put back after.
 
     The modes are set module by module: a model's own `train()` may freeze, merge or convert weights.
 
@@ -20,6 +20,11 @@ def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[l
         A list to which every hook put on the model must be added.
     """
     training = {module: module.training for module in model.modules()}
+    buffers = [
+        (module, name, buffer, buffer.detach().clone(), buffer._version)
+        for module in training
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     handles: list[RemovableHandle] = []
     cuda_devices = [device] if device.type == "cuda" else []
     with (
@@ -37,6 +42,28 @@ def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[l
                 handle.remove()
             for module, was_training in training.items():
                 module.training = was_training
+            for module, name, buffer, value, version in buffers:
+                if module._buffers.get(name) is not buffer:  # the forward pass put another in its place
+                    module._buffers[name] = buffer
+                if buffer._version != version:
+                    buffer.copy_(value)
+
+
+def run_model(model: nn.Module, images: Tensor) -> object:
+    """The model's output on the images.
+
+    Raises:
+        ModelError: The model raised; says on what.
+    """
+    try:
+        return model(images)
+    except (FlatselectError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model fails on images of shape {tuple(images.shape)}, {str(images.dtype).removeprefix('torch.')}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def unwrap_compiled(model: nn.Module) -> nn.Module:
@@ -49,18 +76,25 @@ def find_device(model: nn.Module, given: torch.device | str | None) -> torch.dev
     """The device of the model's tensors, which `given` must agree with.
 
     Raises:
-        ModelError: The model lies elsewhere, or its tensors cannot be differentiated through.
+        ModelError: The model is none, lies elsewhere, or its tensors cannot be differentiated through.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is {type(model).__name__}; expected a torch.nn.Module")
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         if torch.nn.parameter.is_lazy(tensor):
             raise ModelError(f"parameter {name!r} is lazy and has no shape yet: run the model once before measuring it")
+        if tensor.is_meta:
+            raise ModelError(f"{name!r} is on the meta device and holds no values: load the model's weights first")
         if tensor.is_inference():
             raise ModelError(
                 f"{name!r} was made under torch.inference_mode and cannot be differentiated through: "
                 "build or load the model outside of it"
             )
-    wanted = None if given is None else torch.device(given)
+    try:
+        wanted = None if given is None else torch.device(given)
+    except RuntimeError as error:
+        raise ModelError(f"device={given!r} is not a device: {error}") from error
     if not tensors:
         return wanted or torch.device("cpu")
     device = tensors[0][1].device

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.slopes import TailPass
+from flatselect.flatness.tail_graph import has_custom_function
 from flatselect.records import Exactness
 
 # Relative to the largest slope of a channel: what rounding may leave of a zero.
@@ -84,6 +85,8 @@ def find_exactness(tail: TailPass) -> Exactness:
     """Says "hessian" if the features are piecewise linear in the activations: a second derivative of 0."""
     generator = torch.Generator().manual_seed(2)
     cotangent = torch.randn(tail.features.shape, generator=generator, dtype=torch.float64).to(tail.features)
+    if has_custom_function(tail.features.grad_fn):  # may hide its curvature from autograd: nothing is claimed
+        return "gauss_newton"
     (slopes,) = torch.autograd.grad(
         tail.features, tail.activations, cotangent, create_graph=True, allow_unused=True, materialize_grads=True
     )

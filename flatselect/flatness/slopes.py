@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import UnsupportedHeadError
+from flatselect.errors import ModelError, UnsupportedHeadError
+from flatselect.flatness.model_state import run_model
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,19 @@ class TailPass:
     output: object
 
     def differentiate_features(self, cotangent: Tensor) -> Tensor:
-        """∂⟨cotangent, h⟩/∂a, (n_images, J, H_out, W_out); the graph stays."""
-        (gradient,) = torch.autograd.grad(self.features, self.activations, cotangent, retain_graph=True)
+        """∂⟨cotangent, h⟩/∂a, (n_images, J, H_out, W_out); the graph stays.
+
+        Raises:
+            ModelError: Something in the tail cannot be differentiated (a reentrant activation checkpoint).
+        """
+        try:
+            (gradient,) = torch.autograd.grad(self.features, self.activations, cotangent, retain_graph=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ModelError(
+                f"the model cannot be differentiated between its last convolution and its classifier: {error}"
+            ) from error
         return gradient
 
 
@@ -76,7 +88,7 @@ def run_tail(
     ]
     handles.extend(own)
     with torch.no_grad():
-        output = model(images)
+        output = run_model(model, images)
     for handle in own:
         handle.remove()
     if len(heads) != 1 or len(tails) != 1:

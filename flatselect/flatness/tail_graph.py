@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
 ANONYMOUS_CONVOLUTION = -1
@@ -69,6 +70,11 @@ def _drop_gates(
     side: frozenset[int], other: frozenset[int], layer_upstream: Mapping[int, frozenset[int]]
 ) -> frozenset[int]:
     return frozenset(layer for layer in side if layer in other or not (layer_upstream[layer] & other))
+
+
+def has_custom_function(root: Node | None) -> bool:
+    """Whether a `torch.autograd.Function` written in Python lies upstream."""
+    return any(isinstance(node, BackwardCFunction) for node in _images_first(root))
 
 
 def _images_first(root: Node | None) -> list[Node]:

@@ -28,6 +28,7 @@ def make_pruner(options: PrunerSection) -> optuna.pruners.BasePruner:
                 warmup_epochs=options.warmup_epochs,
                 patience=options.patience,
                 margin=options.margin,
+                reference=options.reference,
             )
         case "median":
             return optuna.pruners.MedianPruner(

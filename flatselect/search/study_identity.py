@@ -1,4 +1,4 @@
-"""One study in one database: made on the first run, found again on the next, guarded against a change under its feet."""
+"""One study in one database: made on the first run, found again on the next, guarded against a change in its file."""
 
 import uuid
 from collections.abc import Iterator

@@ -65,7 +65,7 @@ def load_checkpoint(path: str | Path, *, map_location: torch.device | str = "cpu
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path}: not a checkpoint of tensors and plain values only: {error}") from error
-    except Exception as error:  # noqa: BLE001 - a broken file makes the reader raise nearly anything
+    except Exception as error:
         raise CheckpointError(f"{path}: truncated or not a checkpoint ({error})") from error
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(f"{path}: not written by flatselect (no format_version)")

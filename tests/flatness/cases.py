@@ -376,7 +376,7 @@ CASES: dict[str, Case] = {
     ),
     "batch_statistics": Case(
         lambda: sequential(conv(), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU()),
-        refusal="depend on the other images",
+        refusal="changes with the other images",
     ),
     "shared_weight": Case(
         lambda: _share_weight(nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 2), nn.Conv2d(4, 4, 2))),

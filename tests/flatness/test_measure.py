@@ -125,6 +125,7 @@ def test_forms_of_data_agree() -> None:
         generate(),
         DataLoader(TensorDataset(images, labels), batch_size=4),
         [[images, labels, "more"]],
+        (images, labels),
     ]
     for form in forms:
         measured = measure(model, form, per_image=True)
@@ -149,9 +150,14 @@ def test_images_of_varying_size() -> None:
     [
         ([], "no images were given"),
         (torch.zeros(0, 2, 6, 6), "no images were given"),
-        (torch.zeros(2, 6, 6), r"batch 0 of the data is shape \(2, 6, 6\); expected images"),
-        ((torch.zeros(3, 2, 6, 6), torch.zeros(3)), r"batch 1 of the data is shape \(3,\)"),
+        (torch.zeros(2, 6, 6), r"batch 0 of the data is shape \(2, 6, 6\); expected a tensor of images"),
+        ([torch.zeros(3, 2, 6, 6), torch.zeros(3), torch.zeros(3)], r"batch 1 of the data is shape \(3,\)"),
         ([{"image": 1}], "batch 0 of the data is dict"),
+        (
+            TensorDataset(torch.zeros(3, 2, 6, 6), torch.zeros(3)),
+            r"batch 0 of the data is shape \(2, 6, 6\).*DataLoader",
+        ),
+        (None, "the data is NoneType; expected a tensor of images"),
     ],
 )
 def test_data_that_is_not_images(data: Any, message: str) -> None:
@@ -168,6 +174,16 @@ def test_models_that_cannot_be_measured() -> None:
         frozen = make_case("conv_bn_relu")[0]
     with pytest.raises(ModelError, match=r"'stem.weight' was made under torch.inference_mode"):
         measure(frozen, images)
+    with pytest.raises(ModelError, match=r"the model is NoneType; expected a torch.nn.Module"):
+        measure(None, images)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"device='nowhere' is not a device"):
+        measure(model, images, device="nowhere")
+    with pytest.raises(ModelError, match=r"'stem.weight' is on the meta device"):
+        measure(make_case("conv_bn_relu")[0].to("meta"), images)
+    with pytest.raises(DataError, match=r"batch_size=0; expected a whole number of at least 1"):
+        measure(model, images, batch_size=0)
+    with pytest.raises(ModelError, match=r"the model fails on images of shape \(2, 1, 6, 6\), float64: RuntimeError"):
+        measure(model, images[:, :1])
     lazy = nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
     with pytest.raises(ModelError, match=r"parameter '3.weight' is lazy .* run the model once"):
         measure(lazy, images.float())
@@ -203,6 +219,117 @@ def test_a_head_that_depends_on_the_images_is_refused() -> None:
     images = make_case("conv_bn_relu")[1]
     with pytest.raises(UnsupportedHeadError, match=r"'model.head' on some images only"):
         measure(Sometimes(), [images, images * 1000])
+
+
+class Changed(nn.Module):
+    """A measurable network whose features, on the way to or from its last convolution, are changed by a function."""
+
+    def __init__(
+        self, before: Callable[[Tensor], Tensor] | None = None, after: Callable[[Tensor], Tensor] | None = None
+    ):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.last = nn.Conv2d(2, 4, 3).double(), nn.Conv2d(4, 5, 3).double()
+        self.head = nn.Linear(5, 3).double()
+        self.before, self.after = before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = self.last(self.before(x) if self.before else x)
+        output: Tensor = self.head((self.after(x) if self.after else x.relu()).mean((2, 3)))
+        return output
+
+
+@pytest.mark.parametrize("n_images", [1, 2, 5])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: nn.functional.batch_norm(x, None, None, training=True),
+        lambda x: x / x.std(),
+        lambda x: nn.functional.dropout(x, training=True),
+    ],
+    ids=["batch_norm", "global_scale", "dropout"],
+)
+def test_images_that_are_not_kept_apart_are_refused(change: Callable[[Tensor], Tensor], n_images: int) -> None:
+    images = torch.randn(n_images, 2, 8, 8, dtype=torch.float64)
+    assert measure(Changed(), images).n_images == n_images
+    for model in (Changed(before=change), Changed(after=change)):
+        with pytest.raises(
+            UnsupportedHeadError, match="changes with the other images of its batch, or from run to run"
+        ):
+            measure(model, images)
+
+
+def test_a_tail_that_mixes_images_a_little_is_refused() -> None:
+    with pytest.raises(UnsupportedHeadError, match="between 'last' and the classifier one image's features depend on"):
+        measure(Changed(after=lambda x: x + 1e-8 * x.mean(0)), torch.randn(3, 2, 8, 8, dtype=torch.float64))
+
+
+def test_views_of_an_image_as_rows_are_refused() -> None:
+    class Views(Changed):
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.cat([x, x.flip(3)])
+            pooled = self.last(self.stem(x).relu()).relu().mean((2, 3))
+            output: Tensor = self.head(pooled.unflatten(0, (2, -1)).mean(0))
+            return output
+
+    with pytest.raises(UnsupportedHeadError, match=r"'last' \(Conv2d\) works on 4 rows for 2 images"):
+        measure(Views(), torch.randn(3, 2, 8, 8, dtype=torch.float64))
+
+
+class OnceSwish(torch.autograd.Function):
+    """Swish as memory-saving implementations write it: autograd cannot see its second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x.sigmoid() * (1 + x * (1 - x.sigmoid()))
+
+
+def test_a_hidden_curvature_is_not_called_a_hessian() -> None:
+    images = torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    hidden, open_ = measure(Changed(after=OnceSwish.apply), images), measure(Changed(after=nn.functional.silu), images)
+    assert hidden.exactness == open_.exactness == "gauss_newton"
+    assert hidden.relative_gap_flatness == pytest.approx(open_.relative_gap_flatness, rel=1e-9)
+    assert measure(Changed(after=torch.relu), images).exactness == "hessian"
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_tail_without_derivative_is_refused() -> None:
+    def checkpointed(x: Tensor) -> Tensor:
+        y: Tensor = torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True)
+        return y
+
+    with pytest.raises(ModelError, match="cannot be differentiated between its last convolution and its classifier"):
+        measure(Changed(after=checkpointed), torch.randn(3, 2, 8, 8, dtype=torch.float64))
+
+
+def test_buffers_that_a_forward_pass_changes_are_put_back() -> None:
+    class Counts(Changed):
+        added: Tensor
+        replaced: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("added", torch.zeros(1))
+            self.register_buffer("replaced", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.added += 1
+            self.replaced = self.replaced + 1
+            return super().forward(x)
+
+    model = Counts()
+    replaced = model.replaced
+    measure(model, torch.randn(3, 2, 8, 8, dtype=torch.float64))
+    assert (model.added.item(), model.replaced.item()) == (0, 0)
+    assert model.replaced is replaced
 
 
 def test_dictionary_is_json() -> None:

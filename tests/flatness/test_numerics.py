@@ -142,18 +142,34 @@ def test_numbers_that_are_not_finite_are_named(value: float) -> None:
             measure(model, images)
     model, images, _ = make_case("conv_bn_relu")
     images[1, 0, 2, 3] = value
-    with pytest.raises(NonFiniteError, match=r"the images, .* the first at \[1, 0, 2, 3\]"):
+    with pytest.raises(NonFiniteError, match=r"batch 0 of the images, .* the first at \[1, 0, 2, 3\]"):
         measure(model, images)
     images = torch.cat([images[[0, 2]], images[[1]]])
-    with pytest.raises(NonFiniteError, match="the input of layer 'last'"):
+    with pytest.raises(NonFiniteError, match=r"batch 1 of the images, .* the first at \[0, 0, 2, 3\]"):
         measure(model, [images[:2], images[2:]])
+
+
+@pytest.mark.parametrize("name", ["conv_relu", "group_norm"])
+@pytest.mark.parametrize(("kernel", "head"), [(1e25, 1e-25), (1e-30, 1.0), (1.0, 1e-30), (1e-15, 1e-15)])
+def test_numbers_of_any_size_in_float32(name: str, kernel: float, head: float) -> None:
+    """What over- or underflows float32 is computed in float64."""
+    model, images, _ = make_case(name)
+    with torch.no_grad():
+        model.get_submodule("last").weight *= kernel
+        model.get_submodule("head").weight *= head
+        if (bias := model.get_submodule("last").bias) is not None:
+            bias *= kernel
+    single = measure(model.float(), images.float())
+    double = measure(model.double(), images.float().double())
+    assert double.relative_gap_flatness > 0
+    assert single.relative_gap_flatness == pytest.approx(double.relative_gap_flatness, rel=1e-4)
+    assert single.hessian_trace == pytest.approx(double.hessian_trace, rel=1e-4)
 
 
 def test_overflow_is_said() -> None:
     model, images, _ = make_case("conv_relu")
     with torch.no_grad():
-        model.get_submodule("last").weight *= 1e25
-        model.get_submodule("head").weight *= 1e-25
-    assert measure(model, images).relative_gap_flatness > 0
-    with pytest.raises(NonFiniteError, match=r"overflows float32: .* measure the model in float64"):
-        measure(model.float(), images.float())
+        model.get_submodule("last").weight *= 1e200
+        model.get_submodule("head").weight *= 1e-200
+    with pytest.raises(NonFiniteError, match="flatness of layer 'last' overflows: its weights or activations"):
+        measure(model, images)

@@ -32,7 +32,9 @@ probe = 40
 [calibration]
 trials = 4
 holdout = 0.3
+coverage = 0.5
 [pruner]
+reference = "best"
 startup_trials = 2
 warmup_epochs = 1
 [ray]

@@ -16,8 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from flatselect.config import StudyConfig
-from flatselect.errors import SearchError
 from flatselect.data.loading import load_audit_set, load_training_set
+from flatselect.errors import SearchError
 from flatselect.records import TrialRecord
 from flatselect.search.events import SearchStatus
 from flatselect.search.export import export_model, load
@@ -273,7 +273,8 @@ class Raises(nn.Module):
         return self.inner(images)
 
 def small(in_channels, n_classes, failing=False):
-    net = nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, n_classes))
+    pooled = nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    net = nn.Sequential(pooled, nn.Flatten(), nn.Linear(4, n_classes))
     return Raises(net) if failing else net
 
 def without_pooling(n_classes):

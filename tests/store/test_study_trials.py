@@ -186,8 +186,10 @@ def test_reading_while_another_process_writes(make_study, database_url, find):
         "writer = StudyWriter(make_engine(sys.argv[1]), sys.argv[2])\n"
         "for epoch in range(1, 151):\n"
         "    writer.add_measurements(0, 1, [EpochMeasurement(epoch, 0.5, 0.5, 10, 10, 1.0)])\n"
+        "    if epoch == 75: sys.stdin.readline()\n"  # so that the reader is sure to come by in the middle
     )
-    process = subprocess.Popen([sys.executable, "-c", script, database_url, writer.study_uid])
+    process = subprocess.Popen([sys.executable, "-c", script, database_url, writer.study_uid], stdin=subprocess.PIPE)
+    assert process.stdin is not None
     reader = find("digits")
     seen = []
     while process.poll() is None:
@@ -196,6 +198,8 @@ def test_reading_while_another_process_writes(make_study, database_url, find):
         (trial,) = reader.trials(include_audits=True)
         assert trial.epochs >= len(curve)
         seen.append(len(curve))
+        if len(curve) == 75 and not process.stdin.closed:
+            process.stdin.close()
     assert process.returncode == 0
     assert len(reader.measurements()[0]) == 150
     assert any(0 < n < 150 for n in seen), "never read in the middle"
