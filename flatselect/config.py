@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -14,12 +15,49 @@ from pydantic import (
     StringConstraints,
     Tag,
 )
+from pydantic_core import PydanticCustomError
 
 Augmentation = Literal["none", "flip", "shift", "flip+shift"]
 Fraction = Annotated[FiniteFloat, Field(gt=0, lt=1)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 Scalar = bool | int | FiniteFloat | str
+
+NAMED_DATA_SETS = ("digits", "FashionMNIST", "MNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN")
+
+
+def find_data_set(name: str) -> str | None:
+    """The named data set that is meant: case, `-` and `_` do not matter."""
+    return {_make_plain(known): known for known in NAMED_DATA_SETS}.get(_make_plain(name))
+
+
+def _make_plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _check_data_set(name: str) -> str:
+    kind, _, location = name.partition(":")
+    if not (kind in ("folder", "arrays") and location) and find_data_set(name) is None:
+        near = difflib.get_close_matches(_make_plain(name), [_make_plain(known) for known in NAMED_DATA_SETS], n=1)
+        raise PydanticCustomError(
+            "data_set",
+            "unknown data set; {hint}expected {names}, folder:PATH or arrays:FILE.npz",
+            {"hint": f"did you mean {find_data_set(near[0])}? " if near else "", "names": ", ".join(NAMED_DATA_SETS)},
+        )
+    return name
+
+
+def _check_model(name: str) -> str:
+    source, _, rest = name.partition(":")
+    if name != "cnn" and not (source and rest):
+        raise PydanticCustomError(
+            "model", "unknown model; expected cnn, torchvision:NAME, timm:NAME or module:function"
+        )
+    return name
+
+
+DataSetName = Annotated[str, AfterValidator(_check_data_set)]
+ModelName = Annotated[str, AfterValidator(_check_model)]
 
 
 class Section(BaseModel):
@@ -46,8 +84,8 @@ class StudySection(Section):
 class DataSection(Section):
     """`[data]`: the labelled images to train on, and those that only an audit after the search may see."""
 
-    train: str = Field(description="digits, a torchvision set by name, folder:PATH or arrays:FILE.npz")
-    audit: str | None = Field(None, description="the same forms; a named set's own test part")
+    train: DataSetName = Field(description="digits, a torchvision set by name, folder:PATH or arrays:FILE.npz")
+    audit: DataSetName | None = Field(None, description="the same forms; a named set's own test part")
     size: PositiveInt | None = Field(None, description="training images, drawn by class; default: all")
     audit_size: PositiveInt | None = None
     root: str | None = Field(None, description="folder of torchvision's sets")
@@ -79,7 +117,7 @@ class CnnArchitecture(Section):
 class ModelSection(Section):
     """`[model]`: which family is searched, and its fixed arguments."""
 
-    name: str = Field("cnn", description="cnn, torchvision:NAME, timm:NAME or module:function")
+    name: ModelName = Field("cnn", description="cnn, torchvision:NAME, timm:NAME or module:function")
     args: dict[str, Any] = Field(default_factory=dict, description="fixed arguments of the model")
 
 

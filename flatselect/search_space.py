@@ -12,6 +12,7 @@ from flatselect.config import (
     DataSection,
     FloatRange,
     IntRange,
+    ModelSection,
     Range,
     StudyConfig,
     TrainingSection,
@@ -187,7 +188,7 @@ def _condition_problems(config: StudyConfig, name: str, entry: Range) -> Iterato
 
 def _value_problem(name: str, value: Any, cnn_only: bool) -> str | None:
     if name == "model":
-        return None if isinstance(value, str) else "must be a model's name"
+        return _field_problem(ModelSection, "name", value)
     if name in TrainingSection.model_fields:
         return _field_problem(TrainingSection, name, value)
     if name == "augmentation":

@@ -3,6 +3,7 @@
 Paths in a study file are relative to the file; paths in overrides are relative to the working folder.
 """
 
+import copy
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from flatselect.config import StudyConfig, describe_unknown_key
 from flatselect.errors import ConfigError
 from flatselect.search_space import find_problems
 
+_MISSING = "is missing"
 _PATH_KEYS = (("data", "root"), ("study", "checkpoints"), ("calibration", "artifact"))
 _PREFIXED_PATH_KEYS = (("data", "train"), ("data", "audit"))
 _SQLITE = "sqlite:///"
@@ -58,11 +60,15 @@ def check_study(values: dict[str, Any], source: str) -> StudyConfig:
         config = StudyConfig.from_dict(values)
     except pydantic.ValidationError as error:
         problems = list(_pydantic_problems(error, values))
+        # What else is wrong is said at once, not on the next try.
+        if (rest := _load_without_mistakes(error, values)) is not None:
+            problems += find_problems(rest)
     else:
         problems = [*find_problems(config), *_conflicts(config)]
         if not problems:
             return config
-    lines = [f"  {key} = {_short(value)}: {message}" for key, value, message in problems]
+    given = [key if message == _MISSING else f"{key} = {_short(value)}" for key, value, message in problems]
+    lines = [f"  {key}: {message}" for key, (_, _, message) in zip(given, problems, strict=True)]
     raise ConfigError(f"{source}: {len(lines)} mistake{'s' * (len(lines) > 1)}\n" + "\n".join(lines))
 
 
@@ -136,9 +142,37 @@ def _pydantic_problems(error: pydantic.ValidationError, values: dict[str, Any]) 
         if item["type"] == "extra_forbidden":
             message = describe_unknown_key(str(location[-1]), _known_keys(location[:-1], item["loc"]))
         if item["type"] == "missing":
-            yield key, None, "is missing"
+            yield key, None, _MISSING
+        elif item["loc"][:1] == ("search_space",) and item["loc"][2:3] == ("fixed",):
+            if item["loc"][3:4] == ("float",):  # one of the kinds that were tried in turn
+                yield (
+                    key.rpartition(".")[0],
+                    item["input"],
+                    "should be a finite number, a string, true, false or a list",
+                )
+        elif item["type"] == "string_pattern_mismatch":
+            yield key, item["input"], "should be letters, digits, '.', '_' and '-', the first a letter or digit"
         else:
             yield key, item["input"], message
+
+
+def _load_without_mistakes(error: pydantic.ValidationError, values: dict[str, Any]) -> StudyConfig | None:
+    """The study less the keys that `error` is about; None if it needs them."""
+    rest = copy.deepcopy(values)
+    for item in error.errors():
+        *parents, key = _given_location(item["loc"], values)
+        table: Any = rest
+        for parent in parents:
+            table = table.get(parent) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            table.pop(key, None)
+    for section, key in (("study", "name"), ("data", "train")):
+        if isinstance(table := rest.setdefault(section, {}), dict):
+            table.setdefault(key, "digits")
+    try:
+        return StudyConfig.from_dict(rest)
+    except pydantic.ValidationError:
+        return None
 
 
 def _given_location(location: tuple[int | str, ...], values: dict[str, Any]) -> tuple[int | str, ...]:
@@ -170,8 +204,8 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
             calibration.trials,
             "must be at least 4 to fit a calibrator, or give one as calibration.artifact",
         )
-    elif calibration.artifact is None and calibration.trials > trials:
-        yield "calibration.trials", calibration.trials, f"is more than study.trials = {trials}"
+    elif calibration.artifact is None and trials < 4:
+        yield "study.trials", trials, "must be at least 4, to fit a calibrator on, or give one as calibration.artifact"
     if config.data.audit == config.data.train and config.data.train.startswith(("folder:", "arrays:")):
         yield "data.audit", config.data.audit, "is the training set itself; an audit needs images of its own"
     for key in ("mean", "std"):

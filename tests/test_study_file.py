@@ -56,7 +56,7 @@ def test_overrides_win_and_are_toml_or_text(tmp_path: Path) -> None:
 # Each mistake: what is written, then what the message must name (key, value, what is allowed).
 MISTAKES = [
     ("[study]\nnam = 's'\n[data]\ntrain = 'digits'", ["study.nam ", "did you mean 'name'", "study.name", "missing"]),
-    ("[study]\nname = 'a b'\n[data]\ntrain = 'digits'", ["study.name = 'a b'", "pattern"]),
+    ("[study]\nname = 'a b'\n[data]\ntrain = 'digits'", ["study.name = 'a b'", "letters, digits"]),
     (MINIMAL.replace('"s"', '"s"\ntrials = 0'), ["study.trials = 0", "greater than 0"]),
     (MINIMAL.replace('"s"', '"s"\ntrials = "ten"'), ["study.trials = 'ten'", "integer"]),
     (MINIMAL.replace('"s"', '"s"\nsampler = "tpee"'), ["study.sampler = 'tpee'", "'tpe', 'random' or 'gp'"]),
@@ -85,7 +85,15 @@ MISTAKES = [
     ),
     (MINIMAL + "[training]\nepochs = 3\n[search_space]\nepochs = 4", ["search_space.epochs", "[training]"]),
     (MINIMAL + "[calibration]\ntrials = 2", ["calibration.trials = 2", "at least 4"]),
-    (MINIMAL + "[calibration]\ntrials = 21", ["calibration.trials = 21", "study.trials = 20"]),
+    (MINIMAL.replace('"s"', '"s"\ntrials = 3'), ["study.trials = 3", "at least 4", "calibration.artifact"]),
+    (MINIMAL.replace('"digits"', '"fashon_mnist"'), ["data.train = 'fashon_mnist'", "did you mean FashionMNIST?"]),
+    (MINIMAL + "audit = 'xyz'", ["data.audit = 'xyz'", "expected digits, FashionMNIST"]),
+    (MINIMAL + "[model]\nname = 'resnet18'", ["model.name = 'resnet18'", "torchvision:NAME"]),
+    (
+        MINIMAL + "[search_space.model]\ntype = 'categorical'\nchoices = ['cnn', 'resnet18']",
+        ["search_space.model = 'resnet18'", "torchvision:NAME"],
+    ),
+    (MINIMAL + "[search_space]\ndropout = nan", ["search_space.dropout = nan", "finite number"]),
     (MINIMAL + "[calibration]\nholdout = 1.0", ["calibration.holdout = 1.0", "less than 1"]),
     (MINIMAL + "[ray]\nbackend = 'inline'\nworkers = 2", ["ray.workers = 2", "one worker"]),
     (MINIMAL.replace('"digits"', '"folder:a"\naudit = "folder:a"'), ["data.audit", "training set itself"]),
@@ -108,6 +116,23 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "size = -1\n[training]\nepochs = 0\nbatch_size = 'all'\n[foo]\n")
     with pytest.raises(ConfigError, match="4 mistakes"):
         load_study_file(path)
+
+
+def test_mistakes_of_one_key_do_not_hide_those_of_several(tmp_path: Path) -> None:
+    """What pydantic says of single keys, and what only the whole search space shows, stand in one message."""
+    text = "[study]\nname = ''\ntrails = 3\n[search_space]\n" + (
+        'width = { type = "int", low = 20, high = 5 }\nblok = "plain"\ndepth = { type = "integer" }\n'
+        'momentum = { type = "float", low = 0.1, high = 0.9, when = { optimiser = "sgd" } }\n[training]\nepochs = 0\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_study_file(write(tmp_path, text))
+    message = str(caught.value)
+    assert "8 mistakes" in message
+    for key in ("study.name", "study.trails", "data:", "search_space.width", "search_space.blok", "search_space.depth"):
+        assert f"  {key}" in message
+    assert "did you mean 'block'?" in message
+    assert "search_space.momentum.when.optimiser" in message
+    assert "training.epochs = 0" in message
 
 
 @pytest.mark.parametrize(

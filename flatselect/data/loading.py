@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from flatselect.config import DataSection
+from flatselect.config import DataSection, find_data_set
 from flatselect.data.arrays import load_arrays
 from flatselect.data.dataset import Dataset, TensorDataset
 from flatselect.data.digits import Part, load_digits
@@ -31,7 +32,7 @@ def load_training_set(config: DataSection, seed: int) -> Dataset:
     Raises:
         DataError: The set is missing, corrupt, smaller than `data.size`, lacks a class, or does not fit another key.
     """
-    dataset = _open_set(config.train, "train", config)
+    dataset = _open_set("train", config.train, config)
     _check_classes(dataset)
     if config.size is not None:
         if config.size < dataset.n_classes:
@@ -58,7 +59,7 @@ def load_audit_set(config: DataSection, training_set: Dataset, seed: int) -> Dat
     """
     if config.audit is None:
         raise DataError("no audit set is given; name one, for example --set data.audit=folder:PATH")
-    dataset = _open_set(config.audit, "test", config, n_channels=training_set.input_shape[0])
+    dataset = _open_set("audit", config.audit, config, n_channels=training_set.input_shape[0])
     dataset = _match_classes(dataset, training_set)
     if config.audit_size is not None:
         dataset = _draw(dataset, config.audit_size, "data.audit_size", seed)
@@ -84,8 +85,16 @@ def load_audit_set(config: DataSection, training_set: Dataset, seed: int) -> Dat
     return dataclasses.replace(dataset, mean=training_set.mean, std=training_set.std)
 
 
-def _open_set(spec: str, part: Part, config: DataSection, n_channels: int | None = None) -> AnySet:
-    """The whole set a key of `[data]` names, not normalised; n_channels is what a folder's images become."""
+def _open_set(key: Literal["train", "audit"], spec: str, config: DataSection, n_channels: int | None = None) -> AnySet:
+    """The whole set that a key of `[data]` names; the key stands in front of what is wrong with it."""
+    try:
+        return _load_set(spec, "train" if key == "train" else "test", config, n_channels)
+    except DataError as error:
+        raise DataError(f"data.{key} = {spec!r}: {error}") from error
+
+
+def _load_set(spec: str, part: Part, config: DataSection, n_channels: int | None) -> AnySet:
+    """The whole set, not normalised; n_channels is what a folder's images become."""
     kind, _, location = spec.partition(":")
     if kind == "folder" and location:
         return load_folder(
@@ -96,7 +105,7 @@ def _open_set(spec: str, part: Part, config: DataSection, n_channels: int | None
         )
     if kind == "arrays" and location:
         return load_arrays(Path(location).expanduser())
-    if spec.lower() == "digits":
+    if find_data_set(spec) == "digits":
         return load_digits(part)
     return load_torchvision_set(spec, part, config.root, config.download)
 

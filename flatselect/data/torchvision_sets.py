@@ -1,6 +1,5 @@
 """Named public sets. IDX files are read in place, without torchvision; the others through torchvision."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flatselect.config import find_data_set
 from flatselect.data.dataset import TensorDataset
 from flatselect.data.digits import Part
 from flatselect.data.idx import read_idx
@@ -26,15 +26,15 @@ class _NamedSet:
 
 
 _SETS = {
-    "fashionmnist": _NamedSet(
+    "FashionMNIST": _NamedSet(
         "FashionMNIST",
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
-    "mnist": _NamedSet("MNIST", _DIGIT_NAMES),
-    "kmnist": _NamedSet("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "cifar10": _NamedSet("CIFAR10"),
-    "cifar100": _NamedSet("CIFAR100"),
-    "svhn": _NamedSet("SVHN"),
+    "MNIST": _NamedSet("MNIST", _DIGIT_NAMES),
+    "KMNIST": _NamedSet("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+    "CIFAR10": _NamedSet("CIFAR10"),
+    "CIFAR100": _NamedSet("CIFAR100"),
+    "SVHN": _NamedSet("SVHN"),
 }
 
 
@@ -72,14 +72,10 @@ def load_torchvision_set(name: str, part: Part, root: str | None, download: bool
 
 
 def _find_set(name: str) -> _NamedSet:
-    key = name.lower().replace("-", "").replace("_", "")
-    if key in _SETS:
-        return _SETS[key]
-    near = [_SETS[match].torchvision_name for match in difflib.get_close_matches(key, _SETS, n=1)]
-    near += ["digits"] if not near and difflib.get_close_matches(key, ["digits"]) else []
-    known = ", ".join(["digits", *(named.torchvision_name for named in _SETS.values())])
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise DataError(f"unknown data set {name!r}: {hint}expected {known}, folder:PATH or arrays:FILE.npz")
+    known = find_data_set(name)
+    if known not in _SETS:
+        raise DataError(f"torchvision's set {name!r} is not known; expected one of {', '.join(_SETS)}")
+    return _SETS[known]
 
 
 def _idx_names(part: Part) -> tuple[str, str]:

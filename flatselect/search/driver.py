@@ -276,7 +276,7 @@ class Driver:
             except CalibrationError as error:
                 self.stopped_because = self.stopped_because or str(error)
             else:
-                self._observer.say(f"calibrator fitted on {len(numbers)} trials")
+                self._observer.say(f"calibrator fitted on {len(numbers)} trials{self._describe_shortage(len(numbers))}")
                 self._predict_last(numbers)
         trained, self._trained = self._trained, []
         for running in trained:
@@ -287,6 +287,10 @@ class Driver:
             else:
                 self._report_to_optuna(running)
                 self._finish(running)
+
+    def _describe_shortage(self, n_trials: int) -> str:
+        wanted = self._calibration.n_trials_wanted
+        return f" of the {wanted} that calibration.trials asks for; it stays this study's" if n_trials < wanted else ""
 
     def _calibration_trials_ended(self) -> bool:
         ended = all(self._states[number].is_finished() for number in self._calibration_trials)
