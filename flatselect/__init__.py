@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from flatselect.flatness.measurement import Measurement
     from flatselect.pruning import FlatnessPruner
     from flatselect.search.export import load
+    from flatselect.search.run import run_search
+    from flatselect.study_file import load_study_file
 
 __version__ = importlib.metadata.version("flatselect")
 
@@ -26,7 +28,9 @@ __all__ = [
     "UnsupportedHeadError",
     "__version__",
     "load",
+    "load_study_file",
     "measure",
+    "run_search",
 ]
 
 _HOMES = {
@@ -36,7 +40,9 @@ _HOMES = {
     "Measurement": "flatselect.flatness.measurement",
     "UnsupportedHeadError": "flatselect.errors",
     "load": "flatselect.search.export",
+    "load_study_file": "flatselect.study_file",
     "measure": "flatselect.flatness.measure",
+    "run_search": "flatselect.search.run",
 }
 
 
