@@ -12,6 +12,7 @@ from flatselect.config import StudyConfig
 from flatselect.search.events import SearchObserver, SearchStatus
 
 _PLAIN_SECONDS = 10.0
+_MOST_NAMED = 4  # running trials
 
 
 class Progress(SearchObserver, Protocol):
@@ -78,11 +79,15 @@ class PlainProgress:
 
 
 def describe_status(status: SearchStatus) -> str:
-    """Where a search stands, in one line: `7/16 done, 2 pruned, 1 failed, best 0.953 [0.94, 0.97] (trial 5), ...`."""
+    """Where a search stands, in one line: `7/16 trials (2 pruned, 0 failed), running 8 (epoch 3), best 0.9530 ...`."""
     n_ended = status.n_done + status.n_pruned + status.n_failed
     if status.phase == "auditing":
         return f"auditing {status.n_audited}/{status.n_to_audit}"
     parts = [f"{n_ended}/{status.n_trials} trials ({status.n_pruned} pruned, {status.n_failed} failed)"]
+    if 0 < len(status.running) <= _MOST_NAMED:
+        parts.append("running " + ", ".join(f"{number} (epoch {epoch})" for number, epoch in status.running.items()))
+    elif status.running:
+        parts.append(f"{len(status.running)} running")
     if status.best is not None:
         number, prediction = status.best
         low, high = prediction.predicted_test_score_interval
