@@ -52,7 +52,14 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
     _check_candidates(config, dataset)
-    opened = open_or_create_study(config, dataset)
+    with contextlib.closing(open_or_create_study(config, dataset)) as opened:
+        return _go_on(config, dataset, audit_set, opened, observer)
+
+
+def _go_on(
+    config: StudyConfig, dataset: Dataset, audit_set: Dataset | None, opened: OpenStudy, observer: SearchObserver
+) -> SearchResult:
+    assert config.study.storage is not None
     if not _is_anything_left(config, opened, audit_set is not None):
         return read_result(opened, config.study.storage)
     # Before Ray starts: a broken calibrator file and a search that is already running are found at once.

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
-from flatselect.store.optuna_storage import make_optuna_storage
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
@@ -30,6 +31,12 @@ class OpenStudy:
     uid: str
     writer: StudyWriter
     reader: StudyReader
+    storage: RDBStorage
+
+    def close(self) -> None:
+        """Closes the connections to the database."""
+        self.reader.close()
+        close_optuna_storage(self.storage)
 
 
 def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
@@ -66,9 +73,13 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
         uid = uuid.uuid4().hex
         writer = StudyWriter.create(engine, uid, config.study.name, config.to_dict(), data)
         study.set_user_attr(UID_ATTRIBUTE, uid)
-        return OpenStudy(study, uid, writer, StudyReader(engine, uid))
-    opened = OpenStudy(study, uid, StudyWriter(engine, uid), StudyReader(engine, uid))
-    _check_unchanged(config, opened.reader, data)
+        return OpenStudy(study, uid, writer, StudyReader(engine, uid), storage)
+    opened = OpenStudy(study, uid, StudyWriter(engine, uid), StudyReader(engine, uid), storage)
+    try:
+        _check_unchanged(config, opened.reader, data)
+    except SearchError:
+        opened.close()
+        raise
     return opened
 
 

@@ -31,3 +31,9 @@ def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
         )
     except RuntimeError as error:
         raise StoreError(f"{hide_password(url)}: {error}") from error
+
+
+def close_optuna_storage(storage: RDBStorage) -> None:
+    """Closes the storage's connections."""
+    storage.remove_session()
+    storage.engine.dispose()

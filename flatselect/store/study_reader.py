@@ -13,7 +13,7 @@ from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
 from flatselect.store.engine import open_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
-from flatselect.store.optuna_storage import make_optuna_storage
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
@@ -55,7 +55,7 @@ class StudyReader:
     def close(self) -> None:
         """Closes the connections, the engine's too."""
         if self._optuna_storage is not None:
-            _close(self._optuna_storage)
+            close_optuna_storage(self._optuna_storage)
         self._engine.dispose()
 
     def name(self) -> str:
@@ -246,7 +246,7 @@ def list_studies(engine: Engine) -> list[StudySummary]:
         for row in rows
         if row.uid in ids
     ]
-    _close(storage)
+    close_optuna_storage(storage)
     return sorted(studies, key=lambda study: study.created_at)
 
 
@@ -281,8 +281,3 @@ def _read_study_ids(storage: RDBStorage) -> dict[str, int]:
     """Optuna's numbers of our studies, by uid."""
     studies = storage.get_all_studies()
     return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}
-
-
-def _close(storage: RDBStorage) -> None:
-    storage.remove_session()
-    storage.engine.dispose()

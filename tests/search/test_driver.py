@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,15 @@ def test_the_same_seed_searches_the_same(make_study: MakeStudy, undisturbed: Und
     assert comparable(run_search(make_study())) == comparable(undisturbed[1])
     other = run_search(make_study("study.seed=6", "study.trials=4", folder="other"))
     assert [t.params for t in other.trials] != [t.params for t in undisturbed[1].trials[:4]]
+
+
+@pytest.mark.postgresql
+def test_postgresql_searches_the_same(make_study: MakeStudy, undisturbed: Undisturbed, postgresql_url: str) -> None:
+    result = run_search(make_study(f"study.storage={postgresql_url}"))
+    assert comparable(result) == comparable(undisturbed[1])
+    assert result.ranking == undisturbed[1].ranking
+    with closing(open_reader(postgresql_url)) as reader:
+        assert [t.to_json() for t in reader.trials(include_audits=True)] == [t.to_json() for t in result.trials]
 
 
 def test_decisions_never_see_the_audit(make_study: MakeStudy, tiny_text: str, tmp_path: Path) -> None:
