@@ -67,7 +67,9 @@ def _find_held_out_intervals(calibrator: GapCalibrator, X: Array, gaps: Array) -
     for fold in range(validated.folds.max() + 1):
         held = validated.folds == fold
         _, folds = np.unique(validated.folds[~held], return_inverse=True)
-        rest = cross_validate(calibrator.estimator_, Z[~held], gaps[~held], validated.weights[~held], folds)
+        rest = cross_validate(
+            calibrator.estimator_, Z[~held], gaps[~held], validated.weights[~held], folds, calibrator.groups_[~held]
+        )
         n_independent = count_independent_rows(calibrator.groups_[~held])
         intervals[held] = np.stack(rest.predict_interval(Z[held], calibrator.coverage, n_independent), axis=1)
     return np.clip(intervals, *calibrator.bounds_)

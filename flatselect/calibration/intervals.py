@@ -1,5 +1,7 @@
 """CV+ prediction intervals over groups: a regressor on all rows, one without each fold, and the held-out residuals.
 
+Residuals are in units of `Leverage`: an interval is wider where there are few rows, which leaves its coverage as it is.
+
 Source: Barber, Candès, Ramdas, Tibshirani, "Predictive inference with the jackknife+" (2021), section 3; rows weighted
 by group as in Lee, Barber, Willett, "Distribution-free inference with hierarchical data" (2023).
 """
@@ -12,6 +14,9 @@ import numpy.typing as npt
 from flatselect.calibration.estimators import Array, Estimator, Fitted
 
 Indices = npt.NDArray[np.intp]
+
+# Between 0.1 and 1 it makes little difference: 0.57 to 0.36 of the networks ranked first were covered, against 0.20.
+LEVERAGE_PENALTY = 0.3
 
 # Between the errors of one trial at its epochs: 0.46 and 0.57 on 60 and 48 small CNNs (digits, Fashion-MNIST).
 ROW_CORRELATION = 0.5
@@ -40,27 +45,54 @@ def count_independent_rows(groups: Indices) -> float:
 
 
 @dataclass(frozen=True)
+class Leverage:
+    """How much less a linear fit knows at z than amid its rows: √(1 + (z − z̄)ᵀ(C + 0.3·I)⁻¹(z − z̄) / n_groups).
+
+    Attributes:
+        mean: z̄, the weighted mean of the rows, (n_features,).
+        precision: (C + 0.3·I)⁻¹ / n_groups, C their weighted covariance, (n_features, n_features).
+    """
+
+    mean: Array
+    precision: Array
+
+    @classmethod
+    def of_rows(cls, Z: Array, weights: Array, n_groups: int) -> "Leverage":
+        shares = weights / weights.sum()
+        mean = shares @ Z
+        covariance = ((Z - mean).T * shares) @ (Z - mean)
+        return cls(mean, np.linalg.inv(covariance + LEVERAGE_PENALTY * np.eye(Z.shape[1])) / n_groups)
+
+    def at(self, Z: Array) -> Array:
+        """(n,) of standardised features (n, n_features); at least 1."""
+        difference = Z - self.mean
+        return np.asarray(np.sqrt(1 + np.einsum("ij,jk,ik->i", difference, self.precision, difference)))
+
+
+@dataclass(frozen=True)
 class CrossValidated:
     """A regressor fitted on all rows, and one without each fold.
 
     Attributes:
         fitted: The regressor on all rows.
         without_fold: The regressor without each fold.
+        leverages: Of the rows without each fold.
         folds: The fold of each row, (n_rows,).
         weights: Of the rows, (n_rows,), summing to n_rows.
         held_out: The prediction of each row by the regressor without its fold, (n_rows,).
-        residuals: |y − held_out|, (n_rows,).
+        residuals: |y − held_out| / leverage of the row by the rows without its fold, (n_rows,).
     """
 
     fitted: Fitted
     without_fold: tuple[Fitted, ...]
+    leverages: tuple[Leverage, ...]
     folds: Indices
     weights: Array
     held_out: Array
     residuals: Array
 
     def predict_interval(self, Z: Array, coverage: float, n_independent: float) -> tuple[Array, Array]:
-        """Lower and upper ends, each (n,): weighted quantiles of held-out prediction ∓ residual over the rows.
+        """Lower and upper ends, each (n,): weighted quantiles over the rows of prediction ∓ residual · leverage.
 
         The quantile's level is coverage · (n_independent + 1) / n_independent, at most 1. The interval is widened
         where it does not hold the prediction itself.
@@ -68,28 +100,36 @@ class CrossValidated:
         level = min(1.0, coverage * (n_independent + 1) / n_independent)
         of_folds = np.stack([fitted.predict(Z) for fitted in self.without_fold])  # (n_folds, n)
         centres = of_folds[self.folds]  # (n_rows, n)
-        upper = _find_weighted_quantile(centres + self.residuals[:, None], self.weights, level)
-        lower = -_find_weighted_quantile(-(centres - self.residuals[:, None]), self.weights, level)
+        leverages = np.stack([leverage.at(Z) for leverage in self.leverages])[self.folds]
+        distances = self.residuals[:, None] * leverages
+        upper = _find_weighted_quantile(centres + distances, self.weights, level)
+        lower = -_find_weighted_quantile(-(centres - distances), self.weights, level)
         middle = self.fitted.predict(Z)
         return np.minimum(lower, middle), np.maximum(upper, middle)
 
 
-def cross_validate(estimator: Estimator, Z: Array, y: Array, weights: Array, folds: Indices) -> CrossValidated:
+def cross_validate(
+    estimator: Estimator, Z: Array, y: Array, weights: Array, folds: Indices, groups: Indices
+) -> CrossValidated:
     """Fits `estimator` to all rows and without each of the folds 0, 1, ...; there must be at least two."""
-    held_out = np.empty(len(y))
-    without_fold = []
+    held_out, leverage_of_row = np.empty(len(y)), np.empty(len(y))
+    without_fold, leverages = [], []
     for fold in range(folds.max() + 1):
         held = folds == fold
         fitted = estimator.fit(Z[~held], y[~held], weights[~held])
         held_out[held] = fitted.predict(Z[held])
         without_fold.append(fitted)
+        leverage = Leverage.of_rows(Z[~held], weights[~held], len(np.unique(groups[~held])))
+        leverage_of_row[held] = leverage.at(Z[held])
+        leverages.append(leverage)
     return CrossValidated(
         fitted=estimator.fit(Z, y, weights),
         without_fold=tuple(without_fold),
+        leverages=tuple(leverages),
         folds=folds,
         weights=weights,
         held_out=held_out,
-        residuals=np.abs(y - held_out),
+        residuals=np.abs(y - held_out) / leverage_of_row,
     )
 
 

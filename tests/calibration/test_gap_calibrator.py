@@ -55,9 +55,15 @@ def test_interval_is_cv_plus_computed_the_long_way():
     for fold in range(10):
         held = groups % 10 == fold
         ridge = Ridge(alpha=penalty * (~held).sum()).fit(Z[~held], y[~held])
-        for residual in np.abs(y[held] - ridge.predict(Z[held])):
-            low.append(ridge.predict(new_Z) - residual)
-            high.append(ridge.predict(new_Z) + residual)
+        spread = np.cov(Z[~held], rowvar=False, bias=True) + 0.3 * np.eye(Z.shape[1])
+
+        def unsure(rows, rest=Z[~held], spread=spread):
+            away = rows - rest.mean(axis=0)
+            return np.array([np.sqrt(1 + one @ np.linalg.solve(spread, one) / 18) for one in away])
+
+        for residual in np.abs(y[held] - ridge.predict(Z[held])) / unsure(Z[held]):
+            low.append(ridge.predict(new_Z) - residual * unsure(new_Z))
+            high.append(ridge.predict(new_Z) + residual * unsure(new_Z))
     n_independent = 20 * 3 / (1 + 2 * 0.5)
     rank = math.ceil(0.8 * (n_independent + 1) / n_independent * len(y) - 1e-9)
     expected = np.stack([-np.sort(-np.array(low), axis=0)[rank - 1], np.sort(high, axis=0)[rank - 1]], axis=1)
@@ -122,14 +128,21 @@ def test_names_of_groups_do_not_matter():
     )
 
 
-def test_features_that_say_nothing_leave_the_mean():
+def test_intervals_are_wider_away_from_the_rows():
+    X, y, groups = make_rows(14)
+    calibrator = GapCalibrator().fit(X, y, groups)
+    away = X.mean(axis=0) + np.array([[0.0], [2.0], [4.0]]) * X.std(axis=0)
+    assert (np.diff(np.ptp(calibrator.predict_interval(away), axis=1)) > 0).all()
+
+
+def test_features_that_say_nothing_are_shrunk_most():
     """With the least cross-validated error instead, noise would be followed here."""
     chosen = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
         y = rng.normal(0.1, 0.05, size=8)
         chosen.append(GapCalibrator().fit(rng.normal(size=(8, 6)), y).estimator_.describe()["penalty"])
-    assert np.mean(np.array(chosen) >= 100) > 0.6
+    assert np.mean(np.array(chosen) == 1) > 0.6
 
 
 def test_constant_and_empty_columns_are_dropped_and_never_an_extrapolation():
