@@ -251,8 +251,11 @@ class StudyConfig(Section):
     ray: RaySection = RaySection()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a study file would hold them: kept in the database and in checkpoints."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Plain values, as a study file would hold them, kept in the database, by workers and in exported models.
+
+        The storage is left out: its URL may hold a password.
+        """
+        return self.model_dump(mode="json", exclude_none=True, exclude={"study": {"storage"}})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -11,9 +11,9 @@ from flatselect.search.study_identity import OpenStudy
 _ATTEMPTS = 2
 
 
-def find_unaudited(opened: OpenStudy) -> list[AuditRequest]:
-    """Ended trials whose weights are there and have not been audited."""
-    audited = opened.reader.audits()
+def find_unaudited(opened: OpenStudy, audit_set: Dataset) -> list[AuditRequest]:
+    """Ended trials whose weights are there and have not been audited on these images."""
+    audited = opened.reader.audited_on(audit_set.fingerprint)
     checkpoints = opened.reader.checkpoints()
     return [
         AuditRequest(trial.number, dict(trial.params), checkpoints[trial.number].path)
@@ -31,7 +31,7 @@ def audit_trials(
     should_stop: Callable[[], bool],
 ) -> None:
     """Evaluates the last weights of every ended trial that has none yet on the audit images."""
-    waiting = deque((request, _ATTEMPTS) for request in find_unaudited(opened))
+    waiting = deque((request, _ATTEMPTS) for request in find_unaudited(opened, audit_set))
     status.phase, status.n_to_audit = "auditing", len(waiting)
     shared = backend.share(audit_set)
     idle = deque(range(backend.info.n_workers))
@@ -46,7 +46,7 @@ def audit_trials(
             request, attempts_left = asked.pop(worker)
             idle.append(worker)
             if isinstance(reply, AuditReply) and reply.score is not None:
-                opened.writer.add_audit(reply.number, reply.score, reply.loss, reply.n_images)
+                opened.writer.add_audit(reply.number, reply.score, reply.loss, reply.n_images, audit_set.fingerprint)
             elif isinstance(reply, AuditReply):
                 observer.say(f"trial {request.number}: not audited, {reply.failure}")
             elif attempts_left > 1:

@@ -1,7 +1,5 @@
 """The driver: the one process that asks and tells Optuna, decides, and writes the database."""
 
-import os
-import socket
 import time
 from collections import Counter, deque
 from typing import Any
@@ -9,23 +7,16 @@ from typing import Any
 import optuna
 
 from flatselect.config import StudyConfig
-from flatselect.errors import CalibrationError
+from flatselect.errors import CalibrationError, CheckpointError, SearchError
+from flatselect.pruning import CALIBRATION_ATTRIBUTE, INTERVAL_ATTRIBUTE
 from flatselect.records import Failure, Prediction
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
-from flatselect.search.running_trial import (
-    CALIBRATION_ATTRIBUTE,
-    FAILURE_ATTRIBUTE,
-    FLATNESS_ATTRIBUTE,
-    INTERVAL_ATTRIBUTE,
-    PRUNED_ATTRIBUTE,
-    RunningTrial,
-)
+from flatselect.search.running_trial import FAILURE_ATTRIBUTE, FLATNESS_ATTRIBUTE, PRUNED_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy
-from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
 
 TrialState = optuna.trial.TrialState
@@ -48,6 +39,7 @@ class Driver:
         adopted: list[RunningTrial],
         backend: Backend,
         observer: SearchObserver,
+        run_uid: str,
     ) -> None:
         self._config = config
         self._study = opened.study
@@ -72,31 +64,26 @@ class Driver:
         self.stopped_because: str | None = None
         self.stop_requested = False
         self.status = SearchStatus(config.study.trials, phase="searching")
-        self._run_uid = self._writer.start_run(
-            socket.gethostname(), os.getpid(), backend.info.name, collect_versions(), config.to_dict()
-        )
+        self._run_uid = run_uid
 
     def run(self) -> None:
         """Runs until the study has its trials, a limit is met or a stop is requested."""
-        outcome = "failed"
         try:
             self._calibrate_if_due()
+            if self._calibration.predictor is not None:
+                # A run may have died between fitting the calibrator and saying what it predicts.
+                self._predict_last(self._find_calibration_trials())
             while self._keep_going():
                 for worker, reply in self._backend.wait(_WAIT_SECONDS):
                     self._handle(worker, reply)
                 self._beat()
                 self._show()
-            if not self.stop_requested:
+            if not self.stop_requested and self.stopped_because is None:
                 # A time limit may have come before the last calibration trial: predict from those there are.
                 self._calibrate_if_due(is_final=True)
-            outcome = "interrupted" if self.stop_requested else "failed" if self.stopped_because else "complete"
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-            raise
         finally:
             for running in [*self._running.values(), *self._trained, *self._waiting]:
                 self._writer.end_attempt(running.number, running.attempt, "interrupted")
-            self._writer.end_run(self._run_uid, outcome)
 
     def _keep_going(self) -> bool:
         """Gives idle workers their next trial; False once nothing runs and nothing may start."""
@@ -170,8 +157,11 @@ class Driver:
             self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
         if report.failure is not None:
             self._release(worker)
-            self._fail(running, report.failure)
-        elif (reason := self._report_to_optuna(running)) is not None and not report.is_last:
+            if report.failure.kind == CheckpointError.__name__:
+                self._suspend(running, report.failure)
+            else:
+                self._fail(running, report.failure)
+        elif (reason := self._report_to_optuna(running, bool(report.resumed_at))) is not None and not report.is_last:
             self._release(worker)
             self._prune(running, reason)
         elif report.is_last:
@@ -193,15 +183,16 @@ class Driver:
         self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
         self._waiting.appendleft(running)
 
-    def _report_to_optuna(self, running: RunningTrial) -> str | None:
+    def _report_to_optuna(self, running: RunningTrial, is_resumed: bool = False) -> str | None:
         """Predicts and reports what is new; why the trial should be pruned, None to go on.
 
         Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
-        of all others. Epochs measured before there was a calibrator are reported once there is one.
+        of all others. Epochs measured before there was a calibrator are reported once there is one. A trial taken up
+        again is asked about even if nothing is new: the former run may have died over the answer.
         """
         if not running.is_calibration and self._calibration.predictor is None:
             return None
-        is_new = False
+        is_new = is_resumed and bool(running.reported)
         for measurement in running.curve:
             if measurement.epoch in running.reported:
                 continue
@@ -239,29 +230,34 @@ class Driver:
             running.prediction = running.prediction or self._calibration.predict(running.number, last)
             value = running.prediction.predicted_test_score
             self._note_best(running.number, running.prediction)
-        self._tell(running, TrialState.COMPLETE, value)
         self._writer.end_attempt(running.number, running.attempt, "complete")
+        self._tell(running, TrialState.COMPLETE, value)
         self._failures_in_row = 0
         self._observer.say(f"trial {running.number}: done after {running.epoch} epochs, {self._describe(running)}")
         self._calibrate_if_due()
 
     def _prune(self, running: RunningTrial, reason: str) -> None:
         running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
-        self._tell(running, TrialState.PRUNED)
         self._writer.end_attempt(running.number, running.attempt, "pruned", pruned_because=reason)
+        self._tell(running, TrialState.PRUNED)
         self._failures_in_row = 0
         self._observer.say(f"trial {running.number}: pruned, {reason}")
 
     def _fail(self, running: RunningTrial, failure: Failure) -> None:
         running.trial.set_user_attr(FAILURE_ATTRIBUTE, str(failure))
-        self._tell(running, TrialState.FAIL)
         self._writer.end_attempt(running.number, running.attempt, "fail", failure=failure)
+        self._tell(running, TrialState.FAIL)
         self._observer.say(f"trial {running.number}: failed, {failure}")
         self._failures_in_row += 1
         limit = self._config.study.max_failures_in_row
         if self._failures_in_row >= limit:
             self.stopped_because = f"{limit} trials failed in a row, the last one with {failure}"
         self._calibrate_if_due()
+
+    def _suspend(self, running: RunningTrial, failure: Failure) -> None:
+        """The disk, not the candidate, is at fault: the search stops, and the next run goes on with the trial."""
+        self._writer.end_attempt(running.number, running.attempt, "interrupted", failure=failure)
+        self.stopped_because = f"trial {running.number}: {failure}; the same command goes on with it"
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
         self._study.tell(running.number, value, state=state, skip_if_finished=True)
@@ -270,7 +266,7 @@ class Driver:
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it."""
         if self._calibration.predictor is None and (is_final or self._calibration_trials_ended()):
-            numbers = sorted(n for n in self._calibration_trials if self._states[n] == TrialState.COMPLETE)
+            numbers = self._find_calibration_trials()
             try:
                 self._calibration.fit({number: self._curves[number] for number in numbers})
             except CalibrationError as error:
@@ -280,10 +276,8 @@ class Driver:
                 self._predict_last(numbers)
         trained, self._trained = self._trained, []
         for running in trained:
-            if self._calibration.predictor is None and self.stopped_because is None:
+            if self._calibration.predictor is None:
                 self._trained.append(running)
-            elif self._calibration.predictor is None:
-                self._fail(running, Failure("CalibrationError", self.stopped_because or ""))
             else:
                 self._report_to_optuna(running)
                 self._finish(running)
@@ -291,6 +285,10 @@ class Driver:
     def _describe_shortage(self, n_trials: int) -> str:
         wanted = self._calibration.n_trials_wanted
         return f" of the {wanted} that calibration.trials asks for; it stays this study's" if n_trials < wanted else ""
+
+    def _find_calibration_trials(self) -> list[int]:
+        """The calibration trials that came to their end."""
+        return sorted(number for number in self._calibration_trials if self._states[number] == TrialState.COMPLETE)
 
     def _calibration_trials_ended(self) -> bool:
         ended = all(self._states[number].is_finished() for number in self._calibration_trials)
@@ -329,7 +327,8 @@ class Driver:
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > _HEARTBEAT_SECONDS:
             self._beaten = time.monotonic()
-            self._writer.heartbeat(self._run_uid)
+            if not self._writer.heartbeat(self._run_uid):
+                raise SearchError("another process took this search for dead and goes on with it; this one stops")
 
     def _show(self) -> None:
         status, counts = self.status, Counter(self._states.values())

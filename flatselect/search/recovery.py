@@ -1,6 +1,7 @@
 """Taking up what a former run of the same study left behind."""
 
 import datetime
+import os
 import socket
 from pathlib import Path
 
@@ -9,30 +10,39 @@ import psutil
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
+from flatselect.pruning import CALIBRATION_ATTRIBUTE
 from flatselect.records import Failure
-from flatselect.search.running_trial import CALIBRATION_ATTRIBUTE, RunningTrial
+from flatselect.search.running_trial import RunningTrial
+from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
+from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
 from flatselect.store.study_reader import RunRecord
 
 STALE_SECONDS = 60.0
 
 
-def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[RunningTrial]:
-    """The trials of dead or interrupted runs that are still to be finished, lowest number first, as next attempts.
+def start_run(config: StudyConfig, opened: OpenStudy) -> str:
+    """Makes this process the study's one driver; returns the run's uid.
 
     Raises:
         SearchError: A run of this study is alive.
     """
-    for run in opened.reader.runs():
-        if run.ended_at is not None:
-            continue
+
+    def refuse_if_alive(run: RunRecord) -> None:
         if _is_alive(run):
             raise SearchError(
                 f"study {config.study.name!r} is being searched by process {run.pid} on {run.host} "
                 f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first"
             )
-        opened.writer.end_run(run.uid, "died")
+
+    return opened.writer.start_run(
+        socket.gethostname(), os.getpid(), config.ray.backend, collect_versions(), config.to_dict(), refuse_if_alive
+    )
+
+
+def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[RunningTrial]:
+    """The trials of dead or interrupted runs that are still to be finished, lowest number first, as next attempts."""
     attempts = {attempt.trial_number: attempt for attempt in opened.reader.attempts()}
     curves = opened.reader.measurements()
     adopted = []
@@ -40,6 +50,7 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
         last = attempts.get(frozen.number)
         if last is not None and last.outcome == "running":
             opened.writer.end_attempt(frozen.number, last.attempt, "lost", failure=Failure("DriverLost", "run died"))
+        opened.study.sampler = make_sampler(config.study, frozen.number)
         trial = optuna.trial.Trial(opened.study, frozen._trial_id)
         is_calibration = frozen.user_attrs.get(CALIBRATION_ATTRIBUTE)
         if is_calibration is None:  # the run died between asking for the trial and saying what it is

@@ -21,7 +21,7 @@ from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.inline_backend import InlineBackend
 from flatselect.search.protocol import Backend, WorkerSettings
-from flatselect.search.recovery import adopt_running_trials
+from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
@@ -60,20 +60,25 @@ def _go_on(
     config: StudyConfig, dataset: Dataset, audit_set: Dataset | None, opened: OpenStudy, observer: SearchObserver
 ) -> SearchResult:
     assert config.study.storage is not None
-    if not _is_anything_left(config, opened, audit_set is not None):
+    if not _is_anything_left(config, opened, audit_set):
         return read_result(opened, config.study.storage)
     # Before Ray starts: a broken calibrator file and a search that is already running are found at once.
     calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
-    adopted = adopt_running_trials(config, opened)
-    backend = _make_backend(config, opened.uid, dataset, observer)
+    run_uid, outcome = start_run(config, opened), "failed"
     try:
-        driver = Driver(config, opened, calibration, adopted, backend, observer)
-        with _stop_on_signals(driver, observer):
-            driver.run()
-            if audit_set is not None and not driver.stop_requested:
-                audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
+        adopted = adopt_running_trials(config, opened)
+        with contextlib.closing(_make_backend(config, opened.uid, dataset, observer)) as backend:
+            driver = Driver(config, opened, calibration, adopted, backend, observer, run_uid)
+            with _stop_on_signals(driver, observer):
+                driver.run()
+                if audit_set is not None and not driver.stop_requested:
+                    audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
+        outcome = "interrupted" if driver.stop_requested else "failed" if driver.stopped_because else "complete"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
     finally:
-        backend.close()
+        opened.writer.end_run(run_uid, outcome)
     return read_result(
         opened,
         config.study.storage,
@@ -82,11 +87,14 @@ def _go_on(
     )
 
 
-def _is_anything_left(config: StudyConfig, opened: OpenStudy, has_audit: bool) -> bool:
+def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:
     trials = opened.study.get_trials(deepcopy=False)
     if len(trials) < config.study.trials or any(not trial.state.is_finished() for trial in trials):
         return True
-    return has_audit and bool(find_unaudited(opened))
+    records = opened.reader.trials(include_audits=False)
+    if any(record.state == "COMPLETE" and record.prediction is None for record in records):
+        return True
+    return audit_set is not None and bool(find_unaudited(opened, audit_set))
 
 
 def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:

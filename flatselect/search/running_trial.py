@@ -9,8 +9,6 @@ from flatselect.records import EpochMeasurement, Prediction
 from flatselect.search.protocol import TrialAssignment
 from flatselect.search_space import Candidate
 
-CALIBRATION_ATTRIBUTE = "flatselect:is_calibration"
-INTERVAL_ATTRIBUTE = "flatselect:predicted_test_score_interval"
 FLATNESS_ATTRIBUTE = "flatselect:relative_gap_flatness"
 FAILURE_ATTRIBUTE = "flatselect:failure"
 PRUNED_ATTRIBUTE = "flatselect:pruned_because"

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
-from flatselect.store.run_records import AttemptRecord
+from flatselect.store.run_records import AttemptRecord, RunRecord
 
 
 def make_measurement_columns(measurement: EpochMeasurement) -> dict[str, Any]:
@@ -97,6 +97,10 @@ def make_attempt(row: Row[Any]) -> AttemptRecord:
 
 def replace_nan(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+def make_run(row: Row[Any]) -> RunRecord:
+    return RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
 
 
 def _read_float(value: float | None) -> float:

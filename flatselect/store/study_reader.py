@@ -14,7 +14,7 @@ from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialS
 from flatselect.store.engine import open_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
-from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction
+from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
     AttemptRow,
@@ -72,10 +72,7 @@ class StudyReader:
     def runs(self) -> list[RunRecord]:
         """Every process that drove the study, earliest first."""
         statement = select(RunRow.__table__).where(RunRow.study_uid == self.study_uid).order_by(RunRow.started_at)
-        return [
-            RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
-            for row in self._read(statement)
-        ]
+        return [make_run(row) for row in self._read(statement)]
 
     def attempts(self) -> list[AttemptRecord]:
         """Every start of every trial, by trial and attempt."""
@@ -153,6 +150,11 @@ class StudyReader:
         statement = select(AuditRow.trial_number, AuditRow.score).where(AuditRow.study_uid == self.study_uid)
         return {row.trial_number: row.score for row in self._read(statement)}
 
+    def audited_on(self, data_fingerprint: str) -> set[int]:
+        """The trials that were audited on these very images."""
+        of_set = (AuditRow.study_uid == self.study_uid) & (AuditRow.data_fingerprint == data_fingerprint)
+        return {row.trial_number for row in self._read(select(AuditRow.trial_number).where(of_set))}
+
     def trials(self, include_audits: bool) -> list[TrialRecord]:
         """Every trial that has begun, by number: Optuna's states and parameters with what is known of them here.
 
@@ -163,12 +165,15 @@ class StudyReader:
         attempts = {attempt.trial_number: attempt for attempt in self.attempts()}
         summaries = self._read_last_epochs()
         predictions = self.latest_predictions()
+        checkpoints = self.checkpoints()
         audits = self.audits() if include_audits else {}
         trials = []
         for frozen in frozen_trials:
             number = frozen.number
             attempt = attempts.get(number)
             epochs, seconds, measurement = summaries.get(number, (0, 0.0, None))
+            if checkpoint := checkpoints.get(number):  # written every epoch, measured or not
+                epochs = max(epochs, checkpoint.epoch)
             failure = attempt.failure if attempt and frozen.state == OptunaState.FAIL else None
             trials.append(
                 TrialRecord(

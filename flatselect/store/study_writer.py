@@ -1,11 +1,11 @@
 """Everything a search writes about its study. The driver is the only writer."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
@@ -15,9 +15,10 @@ from flatselect.store.row_conversion import (
     make_failure_columns,
     make_measurement_columns,
     make_prediction_columns,
+    make_run,
     replace_nan,
 )
-from flatselect.store.run_records import AttemptOutcome
+from flatselect.store.run_records import AttemptOutcome, RunRecord
 from flatselect.store.tables import (
     AttemptRow,
     AuditRow,
@@ -59,9 +60,27 @@ class StudyWriter:
         return writer
 
     def start_run(
-        self, host: str, pid: int, backend: str, versions: Mapping[str, Any], config: Mapping[str, Any]
+        self,
+        host: str,
+        pid: int,
+        backend: str,
+        versions: Mapping[str, Any],
+        config: Mapping[str, Any],
+        check_open_run: Callable[[RunRecord], None] | None = None,
     ) -> str:
-        """Enters this process as a driver of the study; returns the run's uid."""
+        """Enters this process as the driver of the study; returns the run's uid.
+
+        Of two processes that try at the same time, one sees the other's run.
+
+        Args:
+            host: This machine's name.
+            pid: This process.
+            backend: "ray" or "inline".
+            versions: Of the packages.
+            config: The study's plain values.
+            check_open_run: Is called with every run that has not ended, and raises if it is alive; else that run is
+                ended as "died". None leaves them as they are.
+        """
         run_uid, now = uuid.uuid4().hex, _read_clock()
         values = {
             "uid": run_uid,
@@ -74,19 +93,30 @@ class StudyWriter:
             "versions": dict(versions),
             "config": dict(config),
         }
-        self._insert(RunRow, [values])
+        with open_transaction(self._engine) as connection:
+            # Changes nothing, but from here to the end the row is locked.
+            connection.execute(update(StudyRow).where(StudyRow.uid == self.study_uid).values(uid=self.study_uid))
+            is_open = (RunRow.study_uid == self.study_uid) & RunRow.ended_at.is_(None)
+            if check_open_run is not None:
+                for row in connection.execute(select(RunRow.__table__).where(is_open)).all():
+                    check_open_run(make_run(row))
+                connection.execute(update(RunRow).where(is_open).values(ended_at=now, outcome="died"))
+            connection.execute(insert(RunRow).values(values))
         return run_uid
 
-    def heartbeat(self, run_uid: str) -> None:
-        """Says that the run is alive."""
-        with open_transaction(self._engine) as connection:
-            connection.execute(update(RunRow).where(RunRow.uid == run_uid).values(heartbeat_at=_read_clock()))
+    def heartbeat(self, run_uid: str) -> bool:
+        """Says that the run is alive; False if another process has declared it dead."""
+        return self._update_open_run(run_uid, {"heartbeat_at": _read_clock()})
 
     def end_run(self, run_uid: str, outcome: str) -> None:
+        """Ends the run, unless it has been ended before."""
+        now = _read_clock()
+        self._update_open_run(run_uid, {"heartbeat_at": now, "ended_at": now, "outcome": outcome})
+
+    def _update_open_run(self, run_uid: str, values: Mapping[str, Any]) -> bool:
+        is_open = (RunRow.uid == run_uid) & RunRow.ended_at.is_(None)
         with open_transaction(self._engine) as connection:
-            now = _read_clock()
-            values = {"heartbeat_at": now, "ended_at": now, "outcome": outcome}
-            connection.execute(update(RunRow).where(RunRow.uid == run_uid).values(values))
+            return bool(connection.execute(update(RunRow).where(is_open).values(**values)).rowcount)
 
     def start_attempt(
         self,
@@ -174,9 +204,17 @@ class StudyWriter:
         values = {**self._key(trial_number), "epoch": epoch, "path": path, "sha256": sha256, "size": size}
         self._insert(CheckpointRow, [values], replace=True)
 
-    def add_audit(self, trial_number: int, score: float, loss: float | None, n_images: int) -> None:
-        """Adds a trial's score on the audit split; an earlier one is replaced."""
-        values = {"score": score, "loss": loss, "n_images": n_images, "audited_at": _read_clock()}
+    def add_audit(
+        self, trial_number: int, score: float, loss: float | None, n_images: int, data_fingerprint: str | None = None
+    ) -> None:
+        """Adds a trial's score on the audit split, whose images the fingerprint tells; an earlier one is replaced."""
+        values = {
+            "score": score,
+            "loss": loss,
+            "n_images": n_images,
+            "audited_at": _read_clock(),
+            "data_fingerprint": data_fingerprint,
+        }
         self._insert(AuditRow, [{**self._key(trial_number), **replace_nan(values)}], replace=True)
 
     def _key(self, trial_number: int) -> dict[str, Any]:

@@ -168,3 +168,4 @@ class AuditRow(Base):
     loss: Mapped[float | None]
     n_images: Mapped[int]
     audited_at: Mapped[datetime]
+    data_fingerprint: Mapped[str | None]
