@@ -125,7 +125,8 @@ def _make_paths_absolute(values: dict[str, Any], base: Path) -> None:
         if isinstance(text := _lookup(values, section, key), str) and text.startswith(("folder:", "arrays:")):
             prefix, _, name = text.partition(":")
             values[section][key] = f"{prefix}:{absolute(name)}"
-    if isinstance(url := _lookup(values, "study", "storage"), str) and url.startswith(_SQLITE):
+    url = _lookup(values, "study", "storage")
+    if isinstance(url, str) and url.startswith(_SQLITE) and url != f"{_SQLITE}:memory:":
         values["study"]["storage"] = _SQLITE + absolute(url.removeprefix(_SQLITE))
 
 
@@ -211,6 +212,9 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
     for key in ("mean", "std"):
         if (getattr(config.data, key) is None) != (config.data.mean is None or config.data.std is None):
             yield f"data.{key}", getattr(config.data, key), "mean and std go together; give both or neither"
+    for key in ("patience", "margin", "reference") if config.pruner.name != "flatness" else ():
+        if key in config.pruner.model_fields_set:
+            yield f"pruner.{key}", getattr(config.pruner, key), 'is of pruner.name = "flatness" only'
     if config.ray.backend == "inline" and (config.ray.workers or 1) > 1:
         yield "ray.workers", config.ray.workers, 'backend = "inline" is one worker in this process'
 

@@ -15,7 +15,7 @@ Examples:
 
 
 @click.command("studies", epilog=_EPILOG)
-@click.argument("file", required=False, metavar="[FILE.db]")
+@click.argument("file", required=False, metavar="[FILE.db|URL]")
 @click.option("--storage", metavar="URL", help="A database, in place of a file.")
 @output_options
 def studies(file: str | None, storage: str | None, output_format: str | None) -> None:
@@ -23,7 +23,7 @@ def studies(file: str | None, storage: str | None, output_format: str | None) ->
     if file is not None and storage is not None:
         raise ConfigError(f"{file} and --storage {hide_password(storage)}: give one database, not two")
     if file is not None:
-        storage = make_file_url(file)
+        storage = file if "://" in file else make_file_url(file)
     records = []
     for url in [storage] if storage else [make_file_url(path) for path in find_database_files()]:
         try:

@@ -147,6 +147,11 @@ class Driver:
     def _handle_report(self, worker: int, running: RunningTrial, report: TrialReport) -> None:
         if report.resumed_at:
             self._observer.say(f"trial {running.number}: taken up after epoch {report.resumed_at}")
+        elif report.epoch == 0 and running.curve and report.failure is None:
+            self._observer.say(
+                f"trial {running.number}: starts again, its checkpoint cannot be read ({running.checkpoint}); on "
+                "several machines, study.checkpoints must be a folder that all share"
+            )
         self.status.n_epochs_run += report.epoch > running.epoch and not report.resumed_at
         running.epoch = report.epoch
         running.add_to_curve(report.measurements)

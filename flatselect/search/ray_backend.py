@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -127,9 +128,8 @@ def _choose_gpus(options: RaySection) -> float:
 def _choose_workers(options: RaySection, gpus: float) -> tuple[int, tuple[str, ...]]:
     """As many workers as were asked for, if Ray can place them; by default as many as fit."""
     resources = ray.cluster_resources()
-    fits = int(resources.get("CPU", 0) / options.cpus_per_trial + 1e-9)
-    if gpus:
-        fits = min(fits, int(resources["GPU"] / gpus + 1e-9))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fits = sum(_count_workers_on(node, options.cpus_per_trial, gpus) for node in nodes)
     if fits < 1 or (options.workers or 1) > fits:
         raise SearchError(
             f"{options.workers or 1} workers of {options.cpus_per_trial:g} CPUs and {gpus:g} GPUs do not fit: "
@@ -141,6 +141,15 @@ def _choose_workers(options: RaySection, gpus: float) -> tuple[int, tuple[str, .
     if ray.cluster_resources().get("CPU", 0) > n_cores and n_workers > n_cores and not gpus:
         return n_workers, (f"{n_workers} workers share {n_cores} cores: each will be slower",)
     return n_workers, ()
+
+
+def _count_workers_on(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many workers Ray can place on one node: a worker does not span nodes, nor a fraction of a GPU two of them."""
+    by_cpus = int(node.get("CPU", 0) / cpus + 1e-9)
+    if not gpus:
+        return by_cpus
+    n_gpus = int(node.get("GPU", 0))
+    return min(by_cpus, int(n_gpus / gpus) if gpus >= 1 else n_gpus * int(1 / gpus + 1e-9))
 
 
 def _first_line(error: BaseException) -> str:

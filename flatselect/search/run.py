@@ -1,6 +1,7 @@
 """A whole search: data, study, workers, trials, audit, result."""
 
 import contextlib
+import dataclasses
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import optuna
+import torch
 
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
@@ -26,6 +28,7 @@ from flatselect.search.result import SearchResult, read_result
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search_space import suggest
+from flatselect.store.optuna_storage import translate_optuna_errors
 from flatselect.training.seeding import seeded
 
 _TRIED_CANDIDATES = 3
@@ -52,7 +55,10 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
     _check_candidates(config, dataset)
-    with contextlib.closing(open_or_create_study(config, dataset)) as opened:
+    with (
+        translate_optuna_errors(config.study.storage),
+        contextlib.closing(open_or_create_study(config, dataset)) as opened,
+    ):
         return _go_on(config, dataset, audit_set, opened, observer)
 
 
@@ -119,7 +125,7 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
 def _make_backend(config: StudyConfig, study_uid: str, dataset: Dataset, observer: SearchObserver) -> Backend:
     settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
     if config.ray.backend == "inline":
-        return InlineBackend(settings, dataset)
+        return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), dataset)
     # Imported here: Ray takes a second to import, and not every search needs it.
     from flatselect.search.ray_backend import RayBackend
 
@@ -129,6 +135,13 @@ def _make_backend(config: StudyConfig, study_uid: str, dataset: Dataset, observe
     for note in backend.info.notes:
         observer.say(note)
     return backend
+
+
+def _choose_inline_device(config: StudyConfig) -> str:
+    wanted = config.ray.gpus_per_trial
+    if wanted and not torch.cuda.is_available():
+        raise SearchError(f"gpus_per_trial = {wanted:g}, but torch finds no GPU here; use 0 to train on the CPU")
+    return "cuda" if wanted != 0 and torch.cuda.is_available() else "cpu"
 
 
 def _python_path() -> tuple[str, ...]:

@@ -109,7 +109,8 @@ def hide_password(url: str) -> str:
     try:
         return _show(make_url(url))
     except (ArgumentError, ValueError):
-        return re.sub(r":[^/@]*@", ":***@", url)
+        # A password with a slash or an @ of its own: all up to the last @ goes.
+        return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url)
 
 
 def show_url(engine: Engine) -> str:

@@ -1,8 +1,12 @@
 """Optuna's half of the study database, over connections set up like ours."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import hide_password, make_engine, make_engine_options, parse_url
@@ -37,3 +41,18 @@ def close_optuna_storage(storage: RDBStorage) -> None:
     """Closes the storage's connections."""
     storage.remove_session()
     storage.engine.dispose()
+
+
+@contextmanager
+def translate_optuna_errors(url: str) -> Iterator[None]:
+    """Turns what Optuna raises where the database fails in the middle of its work into a StoreError."""
+    try:
+        yield
+    except IntegrityError:
+        raise  # a mistake of the caller, not the database's
+    except (StorageInternalError, DBAPIError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = str(cause.orig if isinstance(cause, DBAPIError) else error).strip().partition("\n")[0]
+        raise StoreError(
+            f"{hide_password(url)}: {reason}; what was measured is kept: once the database works, give the same command"
+        ) from error

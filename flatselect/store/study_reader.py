@@ -13,7 +13,7 @@ from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
 from flatselect.store.engine import open_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
-from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage, translate_optuna_errors
 from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
@@ -231,10 +231,11 @@ class StudyReader:
         if self._optuna_storage is None:
             self._optuna_storage = _open_optuna_storage(self._engine)
         storage = self._optuna_storage
-        study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
-        if storage is None or study_id is None:
+        with translate_optuna_errors(show_url(self._engine)):
+            study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
+            trials = storage.get_all_trials(study_id, deepcopy=False) if storage and study_id is not None else None
+        if trials is None:
             raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
-        trials = storage.get_all_trials(study_id, deepcopy=False)
         return sorted((t for t in trials if t.state != OptunaState.WAITING), key=lambda t: t.number)
 
 

@@ -185,6 +185,7 @@ def test_epochs(folder):
         (["query", "digits", "--storage", "sqlite:///absent.db"], "absent.db: no such database"),
         (["query", "studies/digits.db", "--storage", "sqlite:///x.db"], "leave out --storage"),
         (["query", "digits", "--storage", "oracle://ann:secret@host/x"], "oracle is not supported"),
+        (["studies", "postgresql://ann:secret@127.0.0.1:1/x"], "postgresql+psycopg://ann:***@127.0.0.1:1/x"),
         (["studies", "absent.db"], "absent.db: no such database"),
         (["studies", "a.db", "--storage", "sqlite:///b.db"], "give one database, not two"),
     ],
@@ -225,7 +226,11 @@ def test_studies_lists_every_database_at_hand(folder):
 
 
 def test_studies_of_one_database(folder):
-    for arguments in (["studies/digits.db"], ["--storage", "sqlite:///studies/digits.db"]):
+    for arguments in (
+        ["studies/digits.db"],
+        ["sqlite:///studies/digits.db"],
+        ["--storage", "sqlite:///studies/digits.db"],
+    ):
         assert [study["name"] for study in json.loads(run("studies", *arguments, "--json").stdout)] == ["digits"]
     table = run("studies", "studies/digits.db").stdout
     assert "digits" in table

@@ -118,6 +118,7 @@ def test_missing_driver_is_named():
         ("postgresql://host/name?password=secret", "postgresql://host/name?password=hidden"),
         ("sqlite:////data/study.db", "sqlite:////data/study.db"),
         ("postgresql//ann:secret@host/name", "postgresql//ann:***@host/name"),
+        ("postgresql://ann:se/c:r@et@host:port/name", "postgresql://ann:***@host:port/name"),
     ],
 )
 def test_hide_password(url, shown):

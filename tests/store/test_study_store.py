@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -226,3 +228,36 @@ def test_an_epoch_is_written_fast(writer, reader):
         writer.add_predictions(calibrator, {(0, epoch): Prediction(0.1, (0.0, 0.2), 0.8, (0.7, 0.9))})
         seconds.append((datetime.now() - started).total_seconds())
     assert sorted(seconds)[20] < 0.02, "an epoch of a small network takes a second"
+
+
+def test_of_two_processes_that_start_at_once_one_becomes_the_driver(writer, database_url):
+    script = (
+        "import sys\n"
+        "from flatselect.store.engine import make_engine\n"
+        "from flatselect.store.study_writer import StudyWriter\n"
+        "writer = StudyWriter(make_engine(sys.argv[1]), sys.argv[2])\n"
+        "def refuse(run): raise SystemExit(3)\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "writer.start_run('host', 1, 'inline', {}, {}, refuse)\n"
+    )
+    command = [sys.executable, "-c", script, database_url, writer.study_uid]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert sorted(process.returncode for process in processes) == [0, 3, 3, 3]
+
+
+def test_a_run_that_another_process_ended_stays_ended(writer, engine):
+    first = writer.start_run("host", 1, "inline", {}, {})
+    assert writer.heartbeat(first)
+    seen = []
+    writer.start_run("host", 2, "inline", {}, {}, lambda run: seen.append(run.uid))
+    assert seen == [first]
+    assert not writer.heartbeat(first)
+    writer.end_run(first, "complete")
+    assert [run.outcome for run in StudyReader(engine, writer.study_uid).runs()] == ["died", None]
