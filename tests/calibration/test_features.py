@@ -33,6 +33,7 @@ def test_every_feature_of_a_whole_measurement():
         "log_temperature_flat_ratio": -2.0,
         "log_train_loss": -3.0,
         "train_score": 0.95,
+        "train_score_power_8": 0.6634204312890625,
         "mean_confidence": 0.8,
         "confidence_q10": 0.3,
         "log_gini": -1.0,
