@@ -11,9 +11,10 @@ def rank_trials(trials: Sequence[TrialRecord]) -> list[int]:
     """Trial numbers, best first.
 
     The higher predicted test score is better, of complete and of pruned trials alike: a pruned trial's weights are as
-    they were measured last, and so is its prediction. On a tie the complete trial is better, then the narrower interval
-    of the gap, then the lower number. Complete trials without a prediction follow, by training score. Failed and
-    running trials, and pruned ones without a prediction, are left out. Audited scores are not read.
+    they were measured last, and so is its prediction. Scores end at 0 and 1: of two that tie there, the one with the
+    higher training score − predicted gap is better. Then a complete trial is, then the narrower interval of the gap,
+    then the lower number. Complete trials without a prediction follow, by training score. Failed and running trials, and
+    pruned ones without a prediction, are left out. Audited scores are not read.
     """
     ranked = [
         trial
@@ -23,11 +24,16 @@ def rank_trials(trials: Sequence[TrialRecord]) -> list[int]:
     return [trial.number for trial in sorted(ranked, key=_sort_key)]
 
 
-def _sort_key(trial: TrialRecord) -> tuple[bool, float, int, float, int]:
+def _sort_key(trial: TrialRecord) -> tuple[bool, float, float, int, float, int]:
     order = _RANKED_STATES.index(trial.state)
     if trial.prediction is not None:
         low, high = trial.prediction.predicted_test_gap_interval
-        return False, -trial.prediction.predicted_test_score, order, high - low, trial.number
+        score = trial.prediction.predicted_test_score
+        # Only where the score was clipped does this say more than the score itself (but for rounding).
+        beyond = score
+        if score in (0.0, 1.0) and trial.measurement is not None:
+            beyond = trial.measurement.train_score - trial.prediction.predicted_test_gap
+        return False, -score, -beyond, order, high - low, trial.number
     # Trained but never measured: nothing better than the training score is known, and it may be missing too.
     score = float("-inf") if trial.measurement is None else trial.measurement.train_score
-    return True, -score, order, 0.0, trial.number
+    return True, -score, 0.0, order, 0.0, trial.number

@@ -50,6 +50,16 @@ def test_ties_go_to_the_narrower_interval_then_the_lower_number():
     assert rank_trials(trials) == [3, 1, 2]
 
 
+def test_scores_that_end_at_the_same_bound_go_by_what_was_predicted_before_it():
+    def make(number, gap, score, **fields):
+        trial = make_trial(number, score=score, **fields)
+        return dataclasses.replace(trial, prediction=dataclasses.replace(trial.prediction, predicted_test_gap=gap))
+
+    trials = [make(0, -0.11, 1.0), make(1, -0.13, 1.0), make(2, -0.12, 1.0, state="PRUNED"), make(3, 0.95, 0.0)]
+    trials.append(make(4, 0.92, 0.0, half_width=0.5))
+    assert rank_trials(trials) == [1, 2, 0, 4, 3]
+
+
 def test_nothing_to_rank():
     assert rank_trials([]) == []
 

@@ -94,8 +94,8 @@ def test_a_search_ends_with_a_ranking_by_predicted_test_score(undisturbed: Undis
         assert trial["failure"] is None
         assert trial["is_calibration"] == (trial["number"] < 4)
         assert (trial["holdout_score"] is not None) == trial["is_calibration"]
-    by_score = sorted(document["trials"], key=lambda trial: -trial["predicted_test_score"])
-    assert document["ranking"] == [trial["number"] for trial in by_score]
+    ranked = [document["trials"][number]["predicted_test_score"] for number in document["ranking"]]
+    assert ranked == sorted((trial["predicted_test_score"] for trial in document["trials"]), reverse=True)
 
 
 def test_calibration_trials_hold_out_a_part_and_later_ones_nothing(undisturbed: Undisturbed) -> None:
