@@ -13,8 +13,8 @@ def rank_trials(trials: Sequence[TrialRecord]) -> list[int]:
     The higher predicted test score is better, of complete and of pruned trials alike: a pruned trial's weights are as
     they were measured last, and so is its prediction. Scores end at 0 and 1: of two that tie there, the one with the
     higher training score − predicted gap is better. Then a complete trial is, then the narrower interval of the gap,
-    then the lower number. Complete trials without a prediction follow, by training score. Failed and running trials, and
-    pruned ones without a prediction, are left out. Audited scores are not read.
+    then the lower number. Complete trials without a prediction follow, by training score. Failed and running trials,
+    and pruned ones without a prediction, are left out. Audited scores are not read.
     """
     ranked = [
         trial
