@@ -67,8 +67,9 @@ def check_study(values: dict[str, Any], source: str) -> StudyConfig:
         problems = [*find_problems(config), *_conflicts(config)]
         if not problems:
             return config
-    given = [key if message == _MISSING else f"{key} = {_short(value)}" for key, value, message in problems]
-    lines = [f"  {key}: {message}" for key, (_, _, message) in zip(given, problems, strict=True)]
+    lines = [
+        f"  {key}{'' if message == _MISSING else f' = {_short(value)}'}: {message}" for key, value, message in problems
+    ]
     raise ConfigError(f"{source}: {len(lines)} mistake{'s' * (len(lines) > 1)}\n" + "\n".join(lines))
 
 

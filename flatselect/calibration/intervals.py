@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flatselect.calibration.distance import SquaredDistance
 from flatselect.calibration.estimators import Array, Estimator, Fitted
 
 Indices = npt.NDArray[np.intp]
@@ -49,24 +50,20 @@ class Leverage:
     """How much less a linear fit knows at z than amid its rows: √(1 + (z − z̄)ᵀ(C + 0.3·I)⁻¹(z − z̄) / n_groups).
 
     Attributes:
-        mean: z̄, the weighted mean of the rows, (n_features,).
-        precision: (C + 0.3·I)⁻¹ / n_groups, C their weighted covariance, (n_features, n_features).
+        distance: (z − z̄)ᵀ(C + 0.3·I)⁻¹(z − z̄) from the rows.
+        n_groups: Groups among the rows.
     """
 
-    mean: Array
-    precision: Array
+    distance: SquaredDistance
+    n_groups: int
 
     @classmethod
     def of_rows(cls, Z: Array, weights: Array, n_groups: int) -> "Leverage":
-        shares = weights / weights.sum()
-        mean = shares @ Z
-        covariance = ((Z - mean).T * shares) @ (Z - mean)
-        return cls(mean, np.linalg.inv(covariance + LEVERAGE_PENALTY * np.eye(Z.shape[1])) / n_groups)
+        return cls(SquaredDistance.of_rows(Z, weights, LEVERAGE_PENALTY), n_groups)
 
     def at(self, Z: Array) -> Array:
         """(n,) of standardised features (n, n_features); at least 1."""
-        difference = Z - self.mean
-        return np.asarray(np.sqrt(1 + np.einsum("ij,jk,ik->i", difference, self.precision, difference)))
+        return np.asarray(np.sqrt(1 + self.distance.at(Z) / self.n_groups))
 
 
 @dataclass(frozen=True)

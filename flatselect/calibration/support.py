@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from flatselect.calibration.distance import SquaredDistance
 from flatselect.calibration.estimators import Array
 
 # On standardised features: directions in which the rows hardly vary are as good as not seen, not infinitely far.
@@ -19,38 +20,33 @@ class TrainingSupport:
     Attributes:
         low, high: Of each feature, widened by `tolerance` of its range; shape (n_features,).
         always_given: Whether no row lacked the feature; shape (n_features,).
-        precision: Inverse of the rows' covariance + 0.01 I; shape (n_features, n_features).
-        largest_distance: The largest squared Mahalanobis distance from 0 of a row, widened by `tolerance`.
+        distance: Of any row from these.
+        largest_distance: The largest squared distance of one of these rows, widened by `tolerance`.
     """
 
     low: Array
     high: Array
     always_given: npt.NDArray[np.bool_]
-    precision: Array
+    distance: SquaredDistance
     largest_distance: float
 
     @classmethod
     def of_rows(cls, Z: Array, missing: npt.NDArray[np.bool_], weights: Array, tolerance: float) -> Self:
         """Z without NaN, (n_rows, n_features), centred; `missing` of the same shape says which were filled in."""
         low, high = Z.min(axis=0), Z.max(axis=0)
-        covariance = (Z.T * (weights / weights.sum())) @ Z
-        precision = np.linalg.inv(covariance + _SMALLEST_VARIANCE * np.eye(Z.shape[1]))
+        distance = SquaredDistance.of_rows(Z, weights, _SMALLEST_VARIANCE)
         return cls(
             low=low - tolerance * (high - low),
             high=high + tolerance * (high - low),
             always_given=np.logical_not(missing.any(axis=0)),
-            precision=precision,
-            largest_distance=float(_find_distances(Z, precision).max(initial=0.0)) * (1 + tolerance) ** 2,
+            distance=distance,
+            largest_distance=float(distance.at(Z).max(initial=0.0)) * (1 + tolerance) ** 2,
         )
 
     def is_outside(self, Z: Array, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Whether each row (n,) is out of a range, farther than any row fitted, or lacks what no such row lacked."""
         out_of_range = (np.less(Z, self.low) | np.greater(Z, self.high)).any(axis=1)
         # Rounding may put a fitted row itself a hair beyond its own distance.
-        too_far = _find_distances(Z, self.precision) > self.largest_distance * (1 + 1e-9)
+        too_far = self.distance.at(Z) > self.largest_distance * (1 + 1e-9)
         lacking = (missing & self.always_given).any(axis=1)
         return np.asarray(out_of_range | too_far | lacking, dtype=np.bool_)
-
-
-def _find_distances(Z: Array, precision: Array) -> Array:
-    return np.asarray(np.einsum("ni,ij,nj->n", Z, precision, Z), dtype=np.float64)

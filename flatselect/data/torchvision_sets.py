@@ -26,15 +26,18 @@ class _NamedSet:
 
 
 _SETS = {
-    "FashionMNIST": _NamedSet(
-        "FashionMNIST",
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-    "MNIST": _NamedSet("MNIST", _DIGIT_NAMES),
-    "KMNIST": _NamedSet("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "CIFAR10": _NamedSet("CIFAR10"),
-    "CIFAR100": _NamedSet("CIFAR100"),
-    "SVHN": _NamedSet("SVHN"),
+    named.torchvision_name: named
+    for named in (
+        _NamedSet(
+            "FashionMNIST",
+            ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+        _NamedSet("MNIST", _DIGIT_NAMES),
+        _NamedSet("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+        _NamedSet("CIFAR10"),
+        _NamedSet("CIFAR100"),
+        _NamedSet("SVHN"),
+    )
 }
 
 

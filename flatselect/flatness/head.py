@@ -99,7 +99,7 @@ def find_head(
         first = images[:1].detach()
         # Beside it a much fainter copy: in its company, batch statistics are other than in the first one's own.
         batch = torch.cat([first, (first / 8).to(first.dtype)])
-        batch = batch.to(place, find_dtype(model) if batch.is_floating_point() else None).clone()
+        batch = batch.to(place, find_dtype(model) if batch.is_floating_point() else None)
         version = batch._version
         calls, output, producer = _run_recording_layers(model, batch, handles)
         overwrites_images = batch._version != version
@@ -114,8 +114,8 @@ def find_head(
                     f"{call} works on {len(call.output)} rows for {len(batch)} images (views, crops or positions as "
                     "rows of a batch?); expected one row an image"
                 )
-        batch = images[:2].detach().to(batch).clone()
-        _check_images_apart(output, run_model(model, batch[:1].clone()))
+        batch = images[:2].detach().to(batch)
+        _check_output_of_one_image(output, run_model(model, batch[:1].clone()))
         # Few positions show little of the noise: then each image is run under more than one.
         batch = torch.cat([batch] * (1 if len(batch) >= 2 and chosen.output[0, 0].numel() >= 16 else 2))
         tail = run_tail(model, chosen.module, classifier.module, batch, handles, perturb_activations)
@@ -281,7 +281,7 @@ def _check_convolution(model: nn.Module, calls: list[_LayerCall], chosen: _Layer
         )
 
 
-def _check_images_apart(together: object, alone: object) -> None:
+def _check_output_of_one_image(together: object, alone: object) -> None:
     """Refuses a model whose output for the first image differs when that is the only one of its batch."""
     assert isinstance(together, Tensor)
     assert isinstance(alone, Tensor)

@@ -83,10 +83,10 @@ def find_channel_features(tail: TailPass, layer: str) -> Tensor | None:
 
 def find_exactness(tail: TailPass) -> Exactness:
     """Says "hessian" if the features are piecewise linear in the activations: a second derivative of 0."""
-    generator = torch.Generator().manual_seed(2)
-    cotangent = torch.randn(tail.features.shape, generator=generator, dtype=torch.float64).to(tail.features)
     if has_custom_function(tail.features.grad_fn):  # may hide its curvature from autograd: nothing is claimed
         return "gauss_newton"
+    generator = torch.Generator().manual_seed(2)
+    cotangent = torch.randn(tail.features.shape, generator=generator, dtype=torch.float64).to(tail.features)
     (slopes,) = torch.autograd.grad(
         tail.features, tail.activations, cotangent, create_graph=True, allow_unused=True, materialize_grads=True
     )

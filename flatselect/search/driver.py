@@ -197,7 +197,7 @@ class Driver:
         """
         if not running.is_calibration and self._calibration.predictor is None:
             return None
-        is_new = is_resumed and bool(running.reported)
+        is_to_be_asked = is_resumed and bool(running.reported)
         for measurement in running.curve:
             if measurement.epoch in running.reported:
                 continue
@@ -211,8 +211,8 @@ class Driver:
             running.trial.set_user_attr(FLATNESS_ATTRIBUTE, measurement.relative_gap_flatness)
             running.trial.report(value, measurement.epoch)
             running.reported.add(measurement.epoch)
-            is_new = True
-        if is_new and not running.is_calibration and running.trial.should_prune():
+            is_to_be_asked = True
+        if is_to_be_asked and not running.is_calibration and running.trial.should_prune():
             return self._explain_pruning(running)
         return None
 

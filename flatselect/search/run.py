@@ -94,11 +94,9 @@ def _go_on(
 
 
 def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:
-    trials = opened.study.get_trials(deepcopy=False)
-    if len(trials) < config.study.trials or any(not trial.state.is_finished() for trial in trials):
-        return True
-    records = opened.reader.trials(include_audits=False)
-    if any(record.state == "COMPLETE" and record.prediction is None for record in records):
+    trials = opened.reader.trials(include_audits=False)
+    is_unfinished = [t.state == "RUNNING" or (t.state == "COMPLETE" and t.prediction is None) for t in trials]
+    if len(trials) < config.study.trials or any(is_unfinished):
         return True
     return audit_set is not None and bool(find_unaudited(opened, audit_set))
 

@@ -76,6 +76,10 @@ def make_failure_columns(failure: Failure | None) -> dict[str, str | None]:
     }
 
 
+def make_run(row: Row[Any]) -> RunRecord:
+    return RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
+
+
 def make_attempt(row: Row[Any]) -> AttemptRecord:
     failure = None
     if row.failure_kind is not None:
@@ -97,10 +101,6 @@ def make_attempt(row: Row[Any]) -> AttemptRecord:
 
 def replace_nan(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
-
-
-def make_run(row: Row[Any]) -> RunRecord:
-    return RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
 
 
 def _read_float(value: float | None) -> float:

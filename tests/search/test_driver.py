@@ -94,6 +94,7 @@ def test_a_search_ends_with_a_ranking_by_predicted_test_score(undisturbed: Undis
         assert trial["failure"] is None
         assert trial["is_calibration"] == (trial["number"] < 4)
         assert (trial["holdout_score"] is not None) == trial["is_calibration"]
+    assert sorted(document["ranking"]) == list(range(8))
     ranked = [document["trials"][number]["predicted_test_score"] for number in document["ranking"]]
     assert ranked == sorted((trial["predicted_test_score"] for trial in document["trials"]), reverse=True)
 
