@@ -1,9 +1,19 @@
 """Relative GAP flatness: exact, label-free, about the price of one forward pass."""
 
 from flatselect.flatness.accumulation import GapFlatness
-from flatselect.flatness.head import Head, find_head
+from flatselect.flatness.head import Head, MeasuredLayer, find_head
 from flatselect.flatness.measure import measure
-from flatselect.flatness.measurement import Measurement
+from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.reference import ReferenceFlatness, reference_flatness
 
-__all__ = ["GapFlatness", "Head", "Measurement", "ReferenceFlatness", "find_head", "measure", "reference_flatness"]
+__all__ = [
+    "GapFlatness",
+    "Head",
+    "LayerFlatness",
+    "MeasuredLayer",
+    "Measurement",
+    "ReferenceFlatness",
+    "find_head",
+    "measure",
+    "reference_flatness",
+]

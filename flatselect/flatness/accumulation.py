@@ -1,19 +1,21 @@
 """Accumulating flatness over batches and workers."""
 
 import math
-from typing import Literal, Self
+from collections.abc import Collection, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from flatselect.errors import DataError, NonFiniteError
-from flatselect.flatness.class_jacobians import compute_from_class_jacobians
+from flatselect.flatness.class_jacobians import LayerJacobian, add_classes
 from flatselect.flatness.closed_form import compute_closed_form
-from flatselect.flatness.head import Head
-from flatselect.flatness.measurement import Measurement
+from flatselect.flatness.head import Head, MeasuredLayer
+from flatselect.flatness.layer_values import QUANTITIES, LayerValues, Quantity
+from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.model_state import check_finite
-from flatselect.flatness.patches import ConvolutionGeometry
-from flatselect.flatness.slopes import TailPass
+from flatselect.flatness.patches import LayerGeometry
+from flatselect.flatness.tail import TailPass
 from flatselect.measures import ImageCompanions, split_softmax, summarise_companions
 from flatselect.measures.softmax_split import SoftmaxSplit
 
@@ -27,71 +29,131 @@ class GapFlatness:
     Per-image values are kept, so that batches, workers and one go give the same numbers.
     """
 
-    def __init__(self, head: Head):
-        """Starts without images, for the head that `find_head` found."""
+    def __init__(self, head: Head, quantities: Collection[Quantity] = (), input_stds: Sequence[Tensor] | None = None):
+        """Starts without images.
+
+        Args:
+            head: What `find_head` found.
+            quantities: What is wanted beside flatness, trace and diagonal, of `QUANTITIES`.
+            input_stds: For every layer, what its input channels are divided by and its kernel's multiplied with,
+                (C_in,) float64; None: nothing.
+
+        Raises:
+            DataError: There is no such quantity.
+        """
+        if unknown := set(quantities) - set(QUANTITIES):
+            raise DataError(f"quantities={sorted(unknown)}: unknown; expected any of {', '.join(QUANTITIES)}")
         self.head = head
-        self._geometry = ConvolutionGeometry.of(head.convolution)
-        self._dtype = torch.float64 if head.convolution.weight.dtype == torch.float64 else torch.float32
-        self._kernel_grams: dict[torch.dtype, Tensor] = {}
-        self._classifier_weight = head.classifier.weight.detach()  # (n_classes, n_features)
-        self._flatness: list[Tensor] = []
-        self._trace: list[Tensor] = []
+        self._quantities = frozenset(quantities)
+        self._layers = [
+            _LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
+        ]
+        self._values: list[list[LayerValues]] = [[] for _ in head.layers]
         self._companions: list[ImageCompanions] = []
 
     @property
-    def method(self) -> Literal["closed_form", "tail_jacobian"]:
-        """How: "closed_form" where the tail acts on each channel by itself, else "tail_jacobian"."""
-        return "tail_jacobian" if self.head.channel_features is None else "closed_form"
+    def n_images(self) -> int:
+        """Images so far."""
+        return sum(len(part.confidence) for part in self._companions)
 
     def update(self, tail: TailPass) -> None:
         """Adds the images of one forward pass.
 
         Raises:
-            NonFiniteError: The convolution's input or the logits are NaN or infinite, or a value overflows float64.
+            NonFiniteError: A layer's input or the logits are NaN or infinite, or a value overflows float64.
         """
-        layer = self.head.layer
-        check_finite(tail.images, f"the input of layer {layer!r}")
+        for layer, calls in zip(self.head.layers, tail.calls, strict=True):
+            for call in calls:
+                check_finite(call.input, f"the input of layer {layer.name!r}")
         check_finite(tail.logits, f"the logits, output of layer {self.head.classifier_name!r}")
         split = split_softmax(tail.logits)
-        flatness, trace = self._compute_batch(tail, split, self._dtype)
-        if self._dtype == torch.float32 and not _is_in_range(flatness, trace, split):
-            flatness, trace = self._compute_batch(tail, split, torch.float64)
-        if not bool((flatness + trace).isfinite().all()):
-            raise NonFiniteError(f"flatness of layer {layer!r} overflows: its weights or activations are too large")
-        self._flatness.append(flatness.cpu())
-        self._trace.append(trace.cpu())
+        for i, values in enumerate(self._compute_batch(tail, split)):
+            self._values[i].append(values.cpu())
         self._companions.append(ImageCompanions.of(tail.logits, tail.features, split))
 
-    def _compute_batch(self, tail: TailPass, split: SoftmaxSplit, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """κ and Tr H of every image, (n_images,) float64, computed in `dtype`."""
-        images = tail.images.to(dtype)
-        if self.head.channel_features is None:
-            return compute_from_class_jacobians(
-                self._kernel_gram(dtype), split, tail.logits, tail.activations, self._geometry, images
-            )
-        n_positions = tail.activations[0, 0].numel()
-        slopes = tail.differentiate_features(torch.full_like(tail.features, n_positions))
-        return compute_closed_form(
-            self._kernel_gram(dtype),
-            self._classifier_weight[:, self.head.channel_features].to(dtype),
-            split,
-            slopes.flatten(2).to(dtype),
-            self._geometry,
-            images,
-        )
+    def _compute_batch(self, tail: TailPass, split: SoftmaxSplit) -> list[LayerValues]:
+        found: dict[int, LayerValues] = {}
+        for is_closed, compute in ((True, self._compute_closed_form), (False, self._compute_class_jacobians)):
+            wanted = [i for i, layer in enumerate(self.head.layers) if (layer.method == "closed_form") == is_closed]
+            if not wanted:
+                continue
+            found |= compute(tail, split, wanted, torch.float32)
+            again = [i for i in wanted if not _is_in_range(found[i], split) and self._layers[i].dtype == torch.float32]
+            if again:
+                found |= compute(tail, split, again, torch.float64)
+        for i, values in found.items():
+            if not values.is_finite():
+                raise NonFiniteError(
+                    f"flatness of layer {self.head.layers[i].name!r} overflows: its weights or activations are too "
+                    "large"
+                )
+        return [found[i] for i in range(len(self.head.layers))]
 
-    def _kernel_gram(self, dtype: torch.dtype) -> Tensor:
-        """KKᵀ of the kernel rows, (J, J)."""
-        if dtype not in self._kernel_grams:
-            kernel = self.head.convolution.weight.detach().to(dtype).flatten(1)  # (J, d)
-            self._kernel_grams[dtype] = kernel @ kernel.mT
-        return self._kernel_grams[dtype]
+    def _compute_closed_form(
+        self, tail: TailPass, split: SoftmaxSplit, wanted: Sequence[int], least_dtype: torch.dtype
+    ) -> dict[int, LayerValues]:
+        # ∂h/∂a is of the size of 1/P: multiplied by P before rather than after, half precision keeps it.
+        n_most = max(call.output[0].numel() // call.output.shape[1] for i in wanted for call in tail.calls[i])
+        all_slopes = tail.differentiate(tail.features, torch.full_like(tail.features, n_most))
+        found: dict[int, LayerValues] = {}
+        for i in wanted:
+            weights, ((slopes,), (call,)) = self._layers[i], (all_slopes[i], tail.calls[i])
+            dtype = torch.promote_types(weights.dtype, least_dtype)
+            kernel = weights.kernel(dtype)
+            slopes = weights.geometry.channels_first(slopes).flatten(2).to(dtype)
+            found[i] = compute_closed_form(
+                kernel,
+                weights.kernel_gram(dtype),
+                self._classifier_weight(tail.features.shape[1])[:, self._channel_features(i)].to(dtype),
+                split,
+                slopes if slopes.shape[2] == n_most else slopes * (slopes.shape[2] / n_most),
+                weights.geometry,
+                weights.prepare_input(call.input, dtype),
+                self._quantities,
+            )
+        return found
+
+    def _compute_class_jacobians(
+        self, tail: TailPass, split: SoftmaxSplit, wanted: Sequence[int], least_dtype: torch.dtype
+    ) -> dict[int, LayerValues]:
+        jacobians: dict[int, LayerJacobian] = {}
+        for i in wanted:
+            weights = self._layers[i]
+            dtype = torch.promote_types(weights.dtype, least_dtype)
+            inputs = [weights.prepare_input(call.input, dtype) for call in tail.calls[i]]
+            jacobians[i] = LayerJacobian(
+                weights.kernel(dtype),
+                weights.kernel_gram(dtype),
+                weights.geometry,
+                inputs,
+                split.rest,
+                self._quantities,
+            )
+        add_classes(tail, split, [jacobians.get(i) for i in range(len(self.head.layers))])
+        return {i: jacobian.compute() for i, jacobian in jacobians.items()}
+
+    def _channel_features(self, i: int) -> Tensor:
+        features = self.head.layers[i].channel_features
+        assert features is not None
+        return features
+
+    def _classifier_weight(self, n_features: int) -> Tensor:
+        classifier = self.head.classifier
+        if classifier is None:  # the features are the logits
+            return torch.eye(n_features, device=self.head.layers[0].module.weight.device)
+        return classifier.weight.detach().flatten(1)
 
     def merge(self, other: Self) -> None:
         """Adds another accumulator's images, of the same head, after the own ones."""
-        self._flatness.extend(other._flatness)
-        self._trace.extend(other._trace)
+        for own, others in zip(self._values, other._values, strict=True):
+            own.extend(others)
         self._companions.extend(other._companions)
+
+    def relative_error(self) -> float:
+        """Standard error of κ over κ itself, so far; infinite for fewer than two images."""
+        flatness = torch.stack([torch.cat([part.flatness for part in parts]) for parts in self._values]).sum(0)
+        error, mean = _find_standard_error(flatness), flatness.mean().item()
+        return error / mean if error < math.inf and mean > 0 else 0.0 if error == 0 else math.inf
 
     def compute(self, *, per_image: bool = False) -> Measurement:
         """The measurement over all images so far.
@@ -102,25 +164,97 @@ class GapFlatness:
         Raises:
             DataError: There was no image.
         """
-        if not self._flatness:
+        if not self._companions:
             raise DataError("no images were given to measure flatness on; expected at least one")
-        flatness, trace = torch.cat(self._flatness), torch.cat(self._trace)
-        n_images, mean = len(flatness), flatness.mean().item()
+        layers = [LayerValues.join(parts) for parts in self._values]
+        flatness, trace, diagonal = (
+            torch.stack([getattr(values, name) for values in layers]).sum(0)
+            for name in ("flatness", "trace", "diagonal")
+        )
+        companions = ImageCompanions.join(self._companions)
+        classifier_weight = self._classifier_weight(companions.n_features)
+        is_closed = all(layer.method == "closed_form" for layer in self.head.layers)
         return Measurement(
-            relative_gap_flatness=mean,
+            relative_gap_flatness=flatness.mean().item(),
             hessian_trace=trace.mean().item(),
-            n_images=n_images,
+            diagonal_flatness=diagonal.mean().item(),
+            n_images=len(flatness),
             layer=self.head.layer,
             exactness=self.head.exactness,
-            standard_error=flatness.std().item() / math.sqrt(n_images) if n_images > 1 else math.nan,
-            method=self.method,
-            companions=summarise_companions(ImageCompanions.join(self._companions), mean, self._classifier_weight),
+            standard_error=_find_standard_error(flatness),
+            method="closed_form" if is_closed else "class_jacobians",
+            companions=summarise_companions(companions, flatness.mean().item(), classifier_weight),
+            layers=tuple(
+                _describe_layer(layer, values, per_image)
+                for layer, values in zip(self.head.layers, layers, strict=True)
+            ),
+            refused=dict(self.head.refused),
             per_image_flatness=flatness if per_image else None,
             per_image_trace=trace if per_image else None,
         )
 
 
-def _is_in_range(flatness: Tensor, trace: Tensor, split: SoftmaxSplit) -> bool:
+class _LayerWeights:
+    """A layer's kernel rows as they are computed with."""
+
+    def __init__(self, layer: MeasuredLayer, input_std: Tensor | None):
+        self.geometry = LayerGeometry.of(layer.module)
+        self.dtype = torch.float64 if layer.module.weight.dtype == torch.float64 else torch.float32
+        self._weight = layer.module.weight.detach().flatten(1)  # (J, d)
+        self._input_std = input_std
+        self._grams: dict[torch.dtype, Tensor] = {}
+
+    def kernel(self, dtype: torch.dtype) -> Tensor:
+        """K, (J, d); each input channel multiplied by what the input is divided by."""
+        kernel = self._weight.to(dtype)
+        if self._input_std is None:
+            return kernel
+        std = self._input_std.to(kernel.device)
+        # A row of a grouped convolution meets its own group's channels.
+        by_row = std.view(self.geometry.groups, -1).repeat_interleave(len(kernel) // self.geometry.groups, 0)
+        return (kernel.double() * by_row.repeat_interleave(self.geometry.n_offsets, 1)).to(dtype)
+
+    def kernel_gram(self, dtype: torch.dtype) -> Tensor:
+        """KKᵀ, (J, J)."""
+        if dtype not in self._grams:
+            kernel = self.kernel(dtype)
+            self._grams[dtype] = kernel @ kernel.mT
+        return self._grams[dtype]
+
+    def prepare_input(self, given: Tensor, dtype: torch.dtype) -> Tensor:
+        """The layer's input, channels first."""
+        images = self.geometry.channels_first(given).to(dtype)
+        if self._input_std is None:
+            return images
+        return images / self._input_std.to(images.device, dtype).view(-1, *[1] * (images.ndim - 2))
+
+
+def _describe_layer(layer: MeasuredLayer, values: LayerValues, per_image: bool) -> LayerFlatness:
+    def mean(of_images: Tensor | None) -> float | None:
+        return None if of_images is None else of_images.mean().item()
+
+    blocks = values.block_traces
+    return LayerFlatness(
+        layer=layer.name,
+        relative_flatness=values.flatness.mean().item(),
+        hessian_trace=values.trace.mean().item(),
+        diagonal_flatness=values.diagonal.mean().item(),
+        standard_error=_find_standard_error(values.flatness),
+        exactness=layer.exactness,
+        method=layer.method,
+        input_channel_flatness=mean(values.input_channel),
+        max_eigenvalue_flatness=mean(values.max_eigenvalue),
+        block_traces=None if blocks is None else blocks / len(values.flatness),
+        per_image_flatness=values.flatness if per_image else None,
+        per_image_trace=values.trace if per_image else None,
+    )
+
+
+def _find_standard_error(of_images: Tensor) -> float:
+    return of_images.std().item() / math.sqrt(len(of_images)) if len(of_images) > 1 else math.nan
+
+
+def _is_in_range(values: LayerValues, split: SoftmaxSplit) -> bool:
     """Whether what was computed in float32 neither overflowed nor came near underflow; 1 − p_top is a late factor."""
     least = _LEAST_IN_FLOAT32 * split.rest
-    return bool(((flatness + trace).isfinite() & (flatness > least) & (trace > least)).all())
+    return values.is_finite() and bool(((values.flatness > least) & (values.trace > least)).all())

@@ -1,56 +1,129 @@
-"""Relative GAP flatness and trace by one vector-Jacobian product a class, for any tail."""
+"""Relative flatness of any layers by vector-Jacobian products, one a class, whatever lies after them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from flatselect.flatness.closed_form import iterate_chunks
-from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts
+from flatselect.flatness.layer_values import LayerValues, Quantity
+from flatselect.flatness.patches import LayerGeometry, PatchProducts
+from flatselect.flatness.tail import TailPass
 from flatselect.measures.softmax_split import SoftmaxSplit
 
+# Numbers of patches that are kept from class to class, in one layer: 256 MiB in float32; beyond, they are made again.
+_KEPT_ELEMENTS = 2**26
 
-def compute_from_class_jacobians(
-    kernel_gram: Tensor,
-    split: SoftmaxSplit,
-    logits: Tensor,
-    activations: Tensor,
-    geometry: ConvolutionGeometry,
-    images: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """κ and Tr(JᵀΛJ) of every image, for a tail that mixes channels.
 
-    Λ = Σ_c v_c v_cᵀ with v_c = √p_c (e_c − p). B_c = ∂⟨v_c, z⟩/∂a by a vector-Jacobian product through the tail, and
-    G_c = B_c X the derivative in the kernel, never formed where B_c (X Xᵀ) B_cᵀ is cheaper:
+class LayerJacobian:
+    """Sums one layer's values over the classes.
+
+    G_c = Σ_calls B_c X is the derivative of ⟨v_c, z⟩ in the layer's weight, B_c that in the layer's output. It is never
+    formed where B_c (X Xᵀ) B_cᵀ is cheaper:
 
         κ = Σ_c Tr(KKᵀ G_c G_cᵀ),    Tr(JᵀΛJ) = Σ_c ‖G_c‖²
+    """
+
+    def __init__(
+        self,
+        kernel: Tensor,
+        kernel_gram: Tensor,
+        geometry: LayerGeometry,
+        inputs: Sequence[Tensor],
+        scale: Tensor,
+        quantities: frozenset[Quantity],
+    ):
+        """Starts without classes.
+
+        Args:
+            kernel: K, rows k_j, (J, d).
+            kernel_gram: KKᵀ, (J, J).
+            geometry: Of the layer.
+            inputs: Of every call of the layer, channels first, (n_images, C_in, *size).
+            scale: What each image's values are multiplied by in the end, (n_images,).
+            quantities: What is wanted beside flatness, trace and diagonal.
+        """
+        self._kernel, self._kernel_gram, self._geometry = kernel, kernel_gram, geometry
+        self._inputs, self._scale = inputs, scale
+        self._values = LayerValues.zeros(len(scale), kernel, quantities)
+        # U itself is needed where calls are added up, and where its columns are told apart.
+        self._use_gram = False if len(inputs) > 1 or self._values.input_channel is not None else None
+        n_elements = sum(PatchProducts.n_elements(geometry, given, use_gram=self._use_gram) for given in inputs)
+        self._chunks = iterate_chunks(len(scale), n_elements)
+        self._kept: dict[int, list[PatchProducts]] = {}
+        self._keeps = n_elements * len(scale) <= _KEPT_ELEMENTS
+        self._gradients: list[tuple[list[Tensor], list[Tensor]]] = []
+
+    def add_class(self, gradients: Sequence[Tensor]) -> None:
+        """Adds one class.
+
+        Args:
+            gradients: B_c for every call, of the shape of the layer's output.
+        """
+        lefts, rights = [], []
+        slopes = [self._geometry.channels_first(gradient).flatten(2) for gradient in gradients]
+        for i, chunk in enumerate(self._chunks):
+            products = self._kept.get(i) or [
+                PatchProducts(self._geometry, given[chunk], use_gram=self._use_gram) for given in self._inputs
+            ]
+            if self._keeps:
+                self._kept[i] = products
+            parts = [slope[chunk].to(self._kernel.dtype) for slope in slopes]
+            if len(parts) == 1:
+                left, right = products[0].factorise(parts[0])
+            else:
+                pooled = [product.pool(part) for product, part in zip(products, parts, strict=True)]
+                left = right = torch.stack(pooled).sum(0)
+            self._add_chunk(chunk, left, right)
+            lefts.append(left)
+            rights.append(right)
+        if self._values.max_eigenvalue is not None:
+            self._gradients.append((lefts, rights))
+
+    def _add_chunk(self, chunk: slice, left: Tensor, right: Tensor) -> None:
+        values = self._values
+        traces = (left * right).sum(2)  # ‖G_c,j‖², (n_images, J)
+        values.trace[chunk] += traces.sum(1, dtype=torch.float64)
+        values.diagonal[chunk] += (traces * self._kernel_gram.diagonal()).sum(1, dtype=torch.float64)
+        values.flatness[chunk] += ((self._kernel_gram @ left) * right).sum((1, 2), dtype=torch.float64)
+        if values.input_channel is not None:
+            by_channel = self._kernel.unflatten(1, (-1, self._geometry.n_offsets))
+            blocks = torch.einsum("jia,njib->niab", by_channel, left.unflatten(2, (-1, self._geometry.n_offsets)))
+            values.input_channel[chunk] += blocks.square().sum((1, 2, 3), dtype=torch.float64)
+        if values.block_traces is not None:
+            for image in iterate_chunks(len(left), len(self._kernel) ** 2):
+                blocks = left[image] @ right[image].mT
+                values.block_traces += torch.einsum("n,njk->jk", self._scale[chunk][image], blocks.double())
+
+    def compute(self) -> LayerValues:
+        """The values over all classes added."""
+        if self._values.max_eigenvalue is not None:
+            for i, chunk in enumerate(self._chunks):
+                left = torch.stack([lefts[i].flatten(1) for lefts, _ in self._gradients], 1)
+                right = torch.stack([rights[i].flatten(1) for _, rights in self._gradients], 1)
+                gram = (left @ right.mT).double()  # ⟨G_c, G_c'⟩, (n_images, n_classes, n_classes)
+                largest = torch.linalg.eigvalsh((gram + gram.mT) / 2)[:, -1]
+                self._values.max_eigenvalue[chunk] = largest * self._kernel_gram.diagonal().sum()
+        return self._values.scale(self._scale)
+
+
+def add_classes(tail: TailPass, split: SoftmaxSplit, layers: Sequence[LayerJacobian | None]) -> None:
+    """Adds every class to every layer, at the price of one backward pass a class for all layers together.
+
+    Λ = Σ_c v_c v_cᵀ with v_c = √p_c (e_c − p): B_c = ∂⟨v_c, z⟩/∂a for each layer's output a.
 
     Args:
-        kernel_gram: KKᵀ, (J, J).
-        split: Of the logits.
-        logits: z, (n_images, n_classes), with the graph of the tail.
-        activations: The convolution's output a that the graph starts from, (n_images, J, H_out, W_out).
-        geometry: Of the convolution.
-        images: The convolution's input, (n_images, C_in, H, W).
-
-    Returns:
-        κ and the trace, each (n_images,) float64.
+        tail: The pass.
+        split: Of its logits.
+        layers: For every layer of the tail; None for those that are not wanted.
     """
-    n_images, n_classes = logits.shape
-    flatness = torch.zeros(n_images, dtype=torch.float64, device=logits.device)
-    trace = torch.zeros_like(flatness)
-    if n_classes == 1:
-        return flatness, trace
-    chunks = iterate_chunks(n_images, PatchProducts.n_elements(geometry, images))
-    products = [PatchProducts(geometry, images[chunk]) for chunk in chunks]
+    if split.others.shape[1] == 1:
+        return
     for cotangent in iterate_cotangents(split):
-        (slopes,) = torch.autograd.grad(logits, activations, cotangent.to(logits.dtype), retain_graph=True)
-        slopes = slopes.flatten(2).to(images.dtype)
-        for chunk, product in zip(chunks, products, strict=True):
-            left, right = product.factorise(slopes[chunk])
-            trace[chunk] += (left * right).sum((1, 2), dtype=torch.float64)
-            flatness[chunk] += ((kernel_gram @ left) * right).sum((1, 2), dtype=torch.float64)
-    return (flatness * split.rest).clamp_min_(0), trace * split.rest
+        of_layers = tail.differentiate(tail.logits, cotangent.to(tail.logits.dtype))
+        for layer, gradients in zip(layers, of_layers, strict=True):
+            if layer is not None:
+                layer.add_class(gradients)
 
 
 def iterate_cotangents(split: SoftmaxSplit) -> Iterator[Tensor]:

@@ -1,9 +1,10 @@
-"""Relative GAP flatness and trace in closed form, where the tail acts on each channel by itself."""
+"""Relative flatness and trace in closed form, where the tail acts on each channel by itself."""
 
 import torch
 from torch import Tensor
 
-from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts
+from flatselect.flatness.layer_values import LayerValues, Quantity
+from flatselect.flatness.patches import LayerGeometry, PatchProducts
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 # Numbers held at once while a batch is reduced: 64 MiB in float32.
@@ -13,51 +14,64 @@ _CACHED_ELEMENTS = 2**19
 
 
 def compute_closed_form(
+    kernel: Tensor,
     kernel_gram: Tensor,
     head_rows: Tensor,
     split: SoftmaxSplit,
     slopes: Tensor,
-    geometry: ConvolutionGeometry,
+    geometry: LayerGeometry,
     images: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """κ and Tr H of every image.
+    quantities: frozenset[Quantity] = frozenset(),
+) -> LayerValues:
+    """κ and what goes with it, of every image.
 
     With s_jp = ∂(P·h_j)/∂a_jp, u_j = (1/P) Σ_p s_jp x_p and M = Cov_{c~p}(W_c·):
 
-        κ    = Σ_jj' ⟨k_j, k_j'⟩ M_jj' ⟨u_j, u_j'⟩        (Petzka et al. 2021, Definition 1)
+        κ    = Σ_jj' ⟨k_j, k_j'⟩ M_jj' ⟨u_j, u_j'⟩        (Petzka et al. 2021)
         Tr H = Σ_j M_jj ‖u_j‖²                             (arXiv 2603.09016, Theorem 1)
 
     Neither M nor H is formed: with A the factor M = AᵀA of `factor_covariance` and Q = U Uᵀ,
-    κ = Σ_c A_c (KKᵀ ∘ Q) A_cᵀ.
+    κ = Σ_c A_c (KKᵀ ∘ Q) A_cᵀ. H = Σ_c g_c g_cᵀ with g_c the A_cj u_j on top of each other, so that its largest
+    eigenvalue is that of the C×C Gram of the g_c.
 
     Args:
-        kernel_gram: KKᵀ of the kernel rows k_j, (J, J).
+        kernel: K, rows k_j, (J, d).
+        kernel_gram: KKᵀ, (J, J).
         head_rows: The classifier's weight on each channel's feature, (n_classes, J).
         split: Of the logits.
         slopes: s, (n_images, J, P).
-        geometry: Of the convolution.
-        images: The convolution's input, (n_images, C_in, H, W).
-
-    Returns:
-        κ and Tr H, each (n_images,) float64.
+        geometry: Of the layer.
+        images: The layer's input, channels first, (n_images, C_in, *size).
+        quantities: What is wanted beside flatness, trace and diagonal.
     """
     n_images, n_channels, n_positions = slopes.shape
     n_classes = len(head_rows)
-    flatness = torch.zeros(n_images, dtype=torch.float64, device=slopes.device)
-    trace = torch.zeros_like(flatness)
+    values = LayerValues.zeros(n_images, kernel, quantities)
     if n_classes == 1:
-        return flatness, trace
+        return values
     # A vector common to all rows cancels in M: taken out first, it cannot drown the differences.
     head_rows = (head_rows.double() - head_rows.double().mean(0)).to(slopes.dtype)
-    n_elements = PatchProducts.n_elements(geometry, images) + 2 * n_classes * n_channels
+    scale = split.rest / n_positions**2
+    squared_kernel_norms = kernel_gram.diagonal()
+    use_gram = False if values.input_channel is not None else None  # its blocks need U itself
+    n_elements = PatchProducts.n_elements(geometry, images, use_gram=use_gram) + 2 * n_classes * n_channels
     for chunk in iterate_chunks(n_images, n_elements):
         factor = factor_covariance(split[chunk], head_rows)
-        left, right = PatchProducts(geometry, images[chunk]).factorise(slopes[chunk])
-        squared_norms = (left * right).sum(2)  # Q_jj
-        trace[chunk] = (factor.square().sum(1) * squared_norms).sum(1, dtype=torch.float64)
-        flatness[chunk] = _contract(kernel_gram, factor, left, right)
-    scale = split.rest / n_positions**2
-    return (flatness * scale).clamp_min_(0), trace * scale
+        left, right = PatchProducts(geometry, images[chunk], use_gram=use_gram).factorise(slopes[chunk])
+        traces = factor.square().sum(1) * (left * right).sum(2)  # Tr H_jj, (n_images, J)
+        values.trace[chunk] = traces.sum(1, dtype=torch.float64)
+        values.diagonal[chunk] = (traces * squared_kernel_norms).sum(1, dtype=torch.float64)
+        values.flatness[chunk] = _contract(kernel_gram, factor, left, right)
+        if values.input_channel is not None:
+            values.input_channel[chunk] = _sum_input_channels(kernel, factor, left, geometry.n_offsets)
+        if values.max_eigenvalue is not None:
+            gram = (factor * (left * right).sum(2)[:, None]) @ factor.mT  # (n_images, n_classes, n_classes)
+            values.max_eigenvalue[chunk] = torch.linalg.eigvalsh(gram.double())[:, -1] * squared_kernel_norms.sum()
+        if values.block_traces is not None:
+            for image in iterate_chunks(len(factor), n_channels**2):
+                blocks = (factor[image].mT @ factor[image]) * (left[image] @ right[image].mT)
+                values.block_traces += torch.einsum("n,njk->jk", scale[chunk][image], blocks.double())
+    return values.scale(scale)
 
 
 def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -84,6 +98,25 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
         pair_products = torch.bmm(left[chunk], right[chunk].mT)
         pair_products *= kernel_gram
         total[chunk] = (torch.bmm(factor[chunk], pair_products) * factor[chunk]).sum((1, 2), dtype=torch.float64)
+    return total
+
+
+def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offsets: int) -> Tensor:
+    """Σ_c Σ_i ‖Σ_j A_cj k_j^i u_j^iᵀ‖_F² over input channels i of every image, (n_images,) float64.
+
+    Args:
+        kernel: K, (J, d), d = input channels × offsets.
+        factor: A, (n_images, n_classes, J).
+        pooled: U, (n_images, J, d).
+        n_offsets: Weights of one row on one input channel.
+    """
+    by_channel = kernel.unflatten(1, (-1, n_offsets))  # (J, C_in, offsets)
+    pooled = pooled.unflatten(2, (-1, n_offsets))
+    total = torch.zeros(len(factor), dtype=torch.float64, device=factor.device)
+    for a in range(n_offsets):
+        for b in range(n_offsets):
+            entries = factor @ (by_channel[..., a] * pooled[..., b])  # (n_images, n_classes, C_in)
+            total += entries.square().sum((1, 2), dtype=torch.float64)
     return total
 
 

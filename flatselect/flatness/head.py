@@ -1,17 +1,19 @@
-"""Finding a network's head: its last convolution, its linear classifier, and what lies between."""
+"""Finding a network's head: the layers to measure, its classifier, and what lies between."""
 
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import NonFiniteError, UnsupportedHeadError
+from flatselect.errors import UnsupportedHeadError
+from flatselect.flatness.front import find_classifier, find_front
+from flatselect.flatness.layer_calls import RecordedRun, check_call, is_close, record_run
 from flatselect.flatness.model_state import (
-    check_finite,
     check_weights_finite,
     find_device,
     find_dtype,
@@ -19,15 +21,38 @@ from flatselect.flatness.model_state import (
     undisturbed_evaluation,
     unwrap_compiled,
 )
-from flatselect.flatness.patches import ConvolutionGeometry
-from flatselect.flatness.separability import find_channel_features, find_exactness, find_tolerance, perturb_activations
-from flatselect.flatness.slopes import first_input, is_output_of_classifier, run_tail
-from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, read_tail_graph
+from flatselect.flatness.patches import Layer, LayerGeometry
+from flatselect.flatness.separability import (
+    check_images_apart,
+    find_channel_features,
+    find_exactness,
+    perturb_activations,
+)
+from flatselect.flatness.tail import read_logits, run_tail
 from flatselect.records import Exactness
 
-_CONVOLUTIONS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class MeasuredLayer:
+    """A layer whose flatness is measured.
+
+    Attributes:
+        name: In the model.
+        module: A convolution of one to three axes, or a linear layer.
+        channel_features: The classifier's input feature that each output channel feeds, (J,) int64; None where the tail
+            mixes channels, or where other layers lie between.
+        exactness: "hessian" where the network is piecewise linear from here on, else "gauss_newton".
+    """
+
+    name: str
+    module: Layer
+    channel_features: Tensor | None
+    exactness: Exactness
+
+    @property
+    def method(self) -> Literal["closed_form", "class_jacobians"]:
+        """How it is measured: "closed_form", or by one backward pass a class."""
+        return "class_jacobians" if self.channel_features is None else "closed_form"
 
 
 @dataclass(frozen=True)
@@ -35,63 +60,67 @@ class Head:
     """The end of a network, as flatness sees it.
 
     Attributes:
-        layer: Name of the last convolution in the model.
-        convolution: The last convolution.
-        classifier_name: Name of the classifier.
-        classifier: The linear layer whose output is the model's (or whose softmax or log-softmax is).
-        channel_features: The classifier's input feature that each channel feeds, (J,) int64; None where the tail mixes
-            channels.
-        exactness: "hessian" where the tail is piecewise linear, else "gauss_newton".
-        candidates: Names of the convolutions that feed the classifier without another in between; `layer` is one.
+        layers: What is measured: the last convolution, or several that feed the pooling side by side; or those asked
+            for by name.
+        classifier_name: Name of the classifier; "" where there is none.
+        classifier: The linear layer, or 1×1 convolution of pooled maps, whose output is the model's (or whose softmax
+            or log-softmax is); None where the features are the logits themselves.
+        candidates: Names of the convolutions that feed the classifier without another in between.
+        refused: Why layers are not measured, by name; only where all were asked for.
         overwrites_images: Whether the model works in place on the images it is given.
+        n_graph_elements: Numbers of one image that the graph from the measured layers on holds, roughly.
     """
 
-    layer: str
-    convolution: nn.Conv2d
+    layers: tuple[MeasuredLayer, ...]
     classifier_name: str
-    classifier: nn.Linear
-    channel_features: Tensor | None
-    exactness: Exactness
+    classifier: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | None
     candidates: tuple[str, ...]
+    refused: Mapping[str, str]
     overwrites_images: bool
+    n_graph_elements: int
 
+    @property
+    def layer(self) -> str:
+        """The names of the measured layers, joined by " + "."""
+        return " + ".join(layer.name for layer in self.layers)
 
-@dataclass(frozen=True)
-class _LayerCall:
-    """One run of a convolution or linear layer in the forward pass that finds the head."""
-
-    name: str
-    module: nn.Module
-    input: Tensor
-    input_node: Node | None
-    output: Tensor
-    node: Node
-
-    def __str__(self) -> str:
-        return f"{self.name or '(the model itself)'!r} ({type(self.module).__name__})"
+    @property
+    def exactness(self) -> Exactness:
+        """That of all layers: "hessian" if it is so of each."""
+        return "hessian" if all(layer.exactness == "hessian" for layer in self.layers) else "gauss_newton"
 
 
 def find_head(
-    model: nn.Module, images: Tensor, layer: str | None = None, device: torch.device | str | None = None
+    model: nn.Module,
+    images: Tensor,
+    layer: str | None = None,
+    device: torch.device | str | None = None,
+    *,
+    layers: Literal["all"] | Sequence[str] | None = None,
 ) -> Head:
-    """Finds the last convolution and the classifier, by running the model on a few images.
+    """Finds the layers to measure and the classifier, by running the model on a few images.
 
-    The classifier is the `nn.Linear` whose output is the model's. From its input the autograd graph is walked back to
-    the convolutions met first; the last convolution is the one with the most convolutions upstream of it (of equals:
-    the larger kernel, then the later). So a projection shortcut, which skips convolutions, is not taken for it, nor is
-    a convolution that computes a gate (squeeze-and-excitation).
+    The classifier is the linear layer whose output is the model's. From its input the autograd graph is walked back to
+    the convolutions met first (see `find_front`): the last convolution is the deepest of them. Convolutions beside it
+    count too where they feed other features (concatenated branches: GoogLeNet, Inception) or are as deep (RepVGG); a
+    projection shortcut, which skips convolutions and adds to the same features, does not, nor does a convolution that
+    computes a gate (squeeze-and-excitation).
 
     Args:
         model: Any module; it is evaluated in eval mode and left as it was.
-        images: A batch, (n_images, channels, height, width); at most two images are used.
-        layer: Another of the convolutions met first, by name.
+        images: A batch, (n_images, channels, *size); at most two images are used.
+        layer: Another layer, by name: any convolution or linear layer.
         device: Where the model must be; default: where it is.
+        layers: Several by name, or "all": every convolution and linear layer that can be measured.
 
     Raises:
-        UnsupportedHeadError: Closed-form flatness does not cover this network's end; names the layer and the reason.
+        UnsupportedHeadError: Flatness does not cover this network or layer; names the layer and the reason.
         NonFiniteError: A weight or an output is NaN or infinite.
         ModelError: The model is on another device or cannot be differentiated.
     """
+    if layer is not None and layers is not None:
+        raise UnsupportedHeadError(f"layer={layer!r} and layers={layers!r} were both given; expected one of the two")
+    wanted = (layer,) if layer is not None else layers if layers is None or layers == "all" else tuple(layers)
     model = unwrap_compiled(model)
     place = find_device(model, device)
     check_weights_finite(model)
@@ -101,204 +130,162 @@ def find_head(
         batch = torch.cat([first, (first / 8).to(first.dtype)])
         batch = batch.to(place, find_dtype(model) if batch.is_floating_point() else None)
         version = batch._version
-        calls, output, producer = _run_recording_layers(model, batch, handles)
+        run = record_run(model, batch, handles)
         overwrites_images = batch._version != version
-        classifier = _find_classifier(calls, output, producer)
-        chosen, candidates = _find_last_convolution(calls, classifier, layer)
-        _check_convolution(model, calls, chosen)
-        assert isinstance(chosen.module, nn.Conv2d)
-        assert isinstance(classifier.module, nn.Linear)
-        for call in (chosen, classifier):
-            if len(call.output) != len(batch):
-                raise UnsupportedHeadError(
-                    f"{call} works on {len(call.output)} rows for {len(batch)} images (views, crops or positions as "
-                    "rows of a batch?); expected one row an image"
-                )
+        classifier = find_classifier(run)
+        front, candidates = find_front(run, classifier, is_needed=wanted is None)
+        refused: dict[str, str] = {}
+        if wanted is None:
+            chosen = list(front)
+        else:
+            chosen, refused = _find_by_name(model, run, wanted, len(batch))
+        for name in chosen:
+            _check_layer(model, run, name, len(batch), is_named=wanted is not None)
+        if classifier is not None:
+            check_call(model, classifier, len(batch))
         batch = images[:2].detach().to(batch)
-        _check_output_of_one_image(output, run_model(model, batch[:1].clone()))
+        _check_output_of_one_image(run.output, run_model(model, batch[:1].clone()))
         # Few positions show little of the noise: then each image is run under more than one.
-        batch = torch.cat([batch] * (1 if len(batch) >= 2 and chosen.output[0, 0].numel() >= 16 else 2))
-        tail = run_tail(model, chosen.module, classifier.module, batch, handles, perturb_activations)
-        channel_features = find_channel_features(tail, chosen.name)
-        return Head(
-            chosen.name,
-            chosen.module,
-            classifier.name,
-            classifier.module,
-            channel_features,
-            find_exactness(tail),
+        n_positions = min(call.output[0].numel() // call.output.shape[1] for call in run.calls if call.name in chosen)
+        batch = torch.cat([batch] * (1 if len(batch) >= 2 and n_positions >= 16 else 2))
+        head = Head(
+            (),
+            classifier.name if classifier else "",
+            classifier.module if classifier else None,  # type: ignore[arg-type]
             candidates,
+            refused,
             overwrites_images,
+            _count_graph_elements(run, chosen),
         )
+        measured = _find_layers(model, head, chosen, front, batch, handles, is_named=wanted is not None)
+        if classifier is None and wanted is None:
+            _check_output_is_logits(run.output, measured)
+        return dataclasses.replace(head, layers=measured)
 
 
-def _run_recording_layers(
-    model: nn.Module, images: Tensor, handles: list[RemovableHandle]
-) -> tuple[list[_LayerCall], object, str]:
-    """Runs the model once with gradients; returns its layers' runs, its output and what produced that."""
-    calls: list[_LayerCall] = []
-    last_leaf = "no module"
-    outputs: list[tuple[str, Tensor]] = []
-
-    def record(name: str, module: nn.Module) -> None:
-        def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
-            given = first_input(args, kwargs)
-            # A copy has a node of its own in the graph, and lets what follows work in place on it.
-            with torch.enable_grad():
-                marked = (output if output.requires_grad else output.detach().requires_grad_()).clone()
-            assert marked.grad_fn is not None
-            calls.append(
-                _LayerCall(name, module, given.detach().clone(), given.grad_fn, output.detach(), marked.grad_fn)
+def _find_by_name(
+    model: nn.Module, run: RecordedRun, wanted: Literal["all"] | tuple[str, ...], n_images: int
+) -> tuple[list[str], dict[str, str]]:
+    """The layers asked for, in the order they run, and why others of all are left out."""
+    ran = list(dict.fromkeys(call.name for call in run.calls))
+    if wanted == "all":
+        refused: dict[str, str] = {}
+        for name in ran:
+            try:
+                _check_layer(model, run, name, n_images, is_named=True)
+            except UnsupportedHeadError as error:
+                refused[name] = str(error)
+        names = [name for name in ran if name not in refused]
+        if not names:
+            raise UnsupportedHeadError(
+                "no layer of this model can be measured: " + ("; ".join(refused.values()) or "it has none")
             )
-            return marked
-
-        handles.append(module.register_forward_hook(mark_output, with_kwargs=True))
-
-    def remember(name: str, module: nn.Module) -> None:
-        def note_output(_: nn.Module, args: Any, output: object) -> None:
-            if isinstance(output, Tensor):
-                outputs.append((f"{name!r} ({type(module).__name__})", output.detach()))
-
-        handles.append(module.register_forward_hook(note_output))
-
-    for name, module in model.named_modules():
-        if isinstance(module, (*_CONVOLUTIONS, nn.Linear)):
-            record(name, module)
-        if next(module.children(), None) is None:
-            remember(name, module)
-    with torch.enable_grad():
-        output = run_model(model, images)
-    for handle in handles:
-        handle.remove()
-    handles.clear()
-    if outputs:
-        last_leaf = f"an operation after {outputs[-1][0]}"
-    if isinstance(output, Tensor):
-        if not bool(output.isfinite().all()):
-            check_finite(images, "the images")
-            raise NonFiniteError(
-                "the model's output holds NaN or infinite values although weights and images hold none"
+        return names, refused
+    for name in wanted:
+        if name not in ran:
+            kinds = {other: type(module).__name__ for other, module in model.named_modules()}
+            if kinds.get(name, "").startswith(("Conv", "Linear")):
+                raise UnsupportedHeadError(f"layer={name!r} does not run in the model's forward pass")
+            near = difflib.get_close_matches(name, ran, n=3) or ran[-3:]
+            given = f"is of type {kinds[name]}" if name in kinds else "is not in the model"
+            raise UnsupportedHeadError(
+                f"layer={name!r} {given}; expected the name of a convolution or linear layer, such as {', '.join(near)}"
             )
-        for name_of_leaf, value in reversed(outputs):
-            if value.shape == output.shape and torch.equal(value, output):
-                return calls, output, name_of_leaf
-    return calls, output, last_leaf
+    return [name for name in ran if name in wanted], {}
 
 
-def _find_classifier(calls: list[_LayerCall], output: object, producer: str) -> _LayerCall:
-    if not isinstance(output, Tensor):
+def _check_layer(model: nn.Module, run: RecordedRun, name: str, n_images: int, *, is_named: bool) -> None:
+    calls = [call for call in run.calls if call.name == name]
+    for call in calls:
+        check_call(model, call, n_images)
+    if len(calls) > 1 and not is_named:
         raise UnsupportedHeadError(
-            f"the model returns {type(output).__name__}, expected one tensor of logits (n_images, n_classes): "
-            "wrap it in a module that returns the logits"
+            f"the last convolution {calls[0]} runs {len(calls)} times in one forward pass: its weight acts in several "
+            f"places, which the closed form does not cover; {_say_how_to_name(name)}"
         )
-    linear = [call for call in calls if isinstance(call.module, nn.Linear)]
-    found = [call for call in linear if call.output.ndim == 2 and is_output_of_classifier(output, call.output)]
-    if not found:
-        raise UnsupportedHeadError(
-            f"the model's output, shape {tuple(output.shape)}, was made by {producer}; expected the output of an "
-            "nn.Linear on pooled features, or its softmax: flatness needs a network that ends in a linear classifier"
-        )
-    classifier = found[-1]
-    if sum(call.module is classifier.module for call in calls) > 1:
-        raise UnsupportedHeadError(f"{classifier} runs several times in one forward pass; expected one classification")
-    module = classifier.module
-    assert isinstance(module, nn.Linear)
-    if not _is_close(F.linear(classifier.input, module.weight, module.bias), classifier.output):
-        raise UnsupportedHeadError(
-            f"{classifier} does not compute W·h + b of its own weight (normalised weight or features?); expected a "
-            "plain linear classifier"
-        )
-    return classifier
 
 
-def _find_last_convolution(
-    calls: list[_LayerCall], classifier: _LayerCall, layer: str | None
-) -> tuple[_LayerCall, tuple[str, ...]]:
-    """The convolution to measure and the names of all candidates."""
-    convolutions = frozenset(i for i, call in enumerate(calls) if isinstance(call.module, _CONVOLUTIONS))
-    graph = read_tail_graph(classifier.input_node, {call.node: i for i, call in enumerate(calls)}, convolutions)
-    if ANONYMOUS_CONVOLUTION in graph.front:
-        raise UnsupportedHeadError(
-            f"a functional or transposed convolution without an nn.Conv2d feeds the classifier {classifier}; expected "
-            "an nn.Conv2d module, whose weight can be found"
-        )
-    front = [i for i in graph.front if i in convolutions]
-    linear = [i for i in graph.front if i not in convolutions]
+def _find_layers(
+    model: nn.Module,
+    head: Head,
+    names: Sequence[str],
+    front: Mapping[str, int],
+    images: Tensor,
+    handles: list[RemovableHandle],
+    *,
+    is_named: bool,
+) -> tuple[MeasuredLayer, ...]:
+    """Runs the tail under noise and finds what each layer feeds.
 
-    def rank(i: int) -> tuple[int, int, int]:
-        kernel_size = getattr(calls[i].module, "kernel_size", ())
-        return graph.depth[i], int(torch.tensor(kernel_size).prod()), i
+    Args:
+        model: Undisturbed.
+        head: All but its layers.
+        names: Of the layers to measure.
+        front: Depth of those that may have a closed form, by name.
+        images: A few.
+        handles: Receives the hooks.
+        is_named: Whether the user asked for these layers.
+    """
+    modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
+    tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations)
+    check_images_apart(tail, names)
+    measured: list[MeasuredLayer] = []
+    for i, (name, module, exactness) in enumerate(zip(names, modules, find_exactness(tail), strict=True)):
+        channel_features: Tensor | None = None
+        if name in front and len(tail.calls[i]) == 1 and tail.features.requires_grad:
+            found = find_channel_features(tail, i, LayerGeometry.of(module))
+            if isinstance(found, Tensor):
+                channel_features = found
+            elif found == "flattened" and not is_named:
+                raise UnsupportedHeadError(
+                    f"the classifier takes {tail.features.shape[1]} features from the {module.weight.shape[0]} "
+                    f"channels of {name!r}, several of each channel (a flattened map), where one a channel was "
+                    f"expected: pool the map to 1×1 first; or {_say_how_to_name(name)}"
+                )
+        measured.append(MeasuredLayer(name, module, channel_features, exactness))
+    if is_named:
+        return tuple(measured)
+    return tuple(layer for layer in measured if not _is_shortcut(layer, measured, front))
 
-    front.sort(key=rank, reverse=True)
-    blocking = [i for i in linear if not front or graph.depth[i] > graph.depth[front[0]]]
-    if blocking:
-        raise UnsupportedHeadError(
-            f"{calls[blocking[-1]]} stands between the last convolution and the classifier {classifier}; several "
-            "linear layers after the pooling are not covered: expected convolution, pooling, one linear classifier"
-        )
-    if not front:
-        raise UnsupportedHeadError(
-            f"no convolution feeds the classifier {classifier}; expected a convolutional network"
-        )
-    names = tuple(dict.fromkeys(calls[i].name for i in front))
-    if layer is None:
-        return calls[front[0]], names
-    for i in front:
-        if calls[i].name == layer:
-            return calls[i], names
-    raise UnsupportedHeadError(
-        f"layer={layer!r} is not a convolution that feeds the classifier directly; these do: {', '.join(names)}"
-    )
+
+def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], depth: Mapping[str, int]) -> bool:
+    """Whether a deeper convolution feeds some of the same features; where that is unknown, any deeper one counts."""
+
+    def feeds_the_same(other: MeasuredLayer) -> bool:
+        if layer.channel_features is None or other.channel_features is None:
+            return True
+        return bool(torch.isin(layer.channel_features, other.channel_features).any())
+
+    return any(depth[other.name] > depth[layer.name] and feeds_the_same(other) for other in layers)
 
 
-def _check_convolution(model: nn.Module, calls: list[_LayerCall], chosen: _LayerCall) -> None:
-    """Refuses a last convolution whose output is not F.conv2d of its own weight, once."""
-    module = chosen.module
-    if not isinstance(module, nn.Conv2d):
-        raise UnsupportedHeadError(f"the last convolution {chosen} is not an nn.Conv2d; only those are covered so far")
-    if not module.weight.is_floating_point():
-        raise UnsupportedHeadError(f"the last convolution {chosen} has weights of {module.weight.dtype}; expected real")
-    n_calls = sum(call.module is module for call in calls)
-    if n_calls > 1:
-        raise UnsupportedHeadError(
-            f"the last convolution {chosen} runs {n_calls} times in one forward pass: its weight acts in several "
-            "places, which closed-form flatness does not cover"
-        )
-    users = [name for name, other in model.named_modules() if other is not module and _holds(other, module.weight)]
-    if users:
-        raise UnsupportedHeadError(f"the last convolution {chosen} shares its weight with {users[0]!r}: not covered")
-    if chosen.input.ndim != 4:
-        raise UnsupportedHeadError(
-            f"the last convolution {chosen} works on an input of shape {tuple(chosen.input.shape)}"
-        )
-    geometry = ConvolutionGeometry.of(module)
-    padded = geometry.pad(chosen.input)
-    own = F.conv2d(padded, module.weight, module.bias, module.stride, 0, module.dilation, module.groups)
-    if own.shape != chosen.output.shape or not _is_close(own, chosen.output):
-        raise UnsupportedHeadError(
-            f"the last convolution {chosen} does not compute the convolution with its own weight (weight "
-            "standardisation?): flatness in that weight is not covered"
-        )
+def _say_how_to_name(name: str) -> str:
+    return f"layer={name!r} measures it all the same, exactly, at the price of one backward pass a class"
+
+
+def _count_graph_elements(run: RecordedRun, names: Sequence[str]) -> int:
+    begin = min(i for i, call in enumerate(run.calls) if call.name in names)
+    # Beside each layer's output the graph holds its input, and those of norms and activations after it.
+    return 4 * sum(call.output[0].numel() for call in run.calls[begin:])
 
 
 def _check_output_of_one_image(together: object, alone: object) -> None:
     """Refuses a model whose output for the first image differs when that is the only one of its batch."""
-    assert isinstance(together, Tensor)
-    assert isinstance(alone, Tensor)
-    if not _is_close(alone[:1], together[:1], least_tolerance=1e-2):
+    if not isinstance(together, Tensor) or not isinstance(alone, Tensor):
+        return
+    if not is_close(alone[:1], together[:1], least_tolerance=1e-2):
         raise UnsupportedHeadError(
             "the model's output for one image changes with the other images of its batch, or from run to run (a batch "
             "norm with track_running_stats=False, or dropout, in evaluation mode?): flatness is defined image by image"
         )
 
 
-def _holds(module: nn.Module, weight: Tensor) -> bool:
-    return any(own is weight for own in module.parameters(recurse=False))
-
-
-def _is_close(given: Tensor, expected: Tensor, least_tolerance: float = 0.0) -> bool:
-    tolerance = max(find_tolerance(expected.dtype), least_tolerance)
-    if expected.is_cuda and expected.dtype == torch.float32:
-        tolerance = 1e-2  # TF32
-    error = (given.double() - expected.double()).abs().max()
-    return bool(error <= tolerance * expected.double().abs().max())
+def _check_output_is_logits(output: object, layers: Sequence[MeasuredLayer]) -> None:
+    """A pooled convolution may be logits; what a sigmoid made of it is not."""
+    assert isinstance(output, Tensor)
+    is_within_one = read_logits(output) is output and bool(((output >= 0) & (output <= 1)).all())
+    if is_within_one and any(layer.exactness == "gauss_newton" for layer in layers):
+        raise UnsupportedHeadError(
+            f"the model's output, shape {tuple(output.shape)}, lies between 0 and 1 and is not a softmax (a sigmoid?); "
+            "expected logits of a softmax: return what the last layer gives"
+        )

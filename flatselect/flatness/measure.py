@@ -1,14 +1,17 @@
 """Measuring a model's relative GAP flatness: the one call most users need."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from flatselect.errors import DataError, UnsupportedHeadError
+from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness
-from flatselect.flatness.head import find_head
+from flatselect.flatness.head import Head, find_head
+from flatselect.flatness.input_spread import find_input_stds
+from flatselect.flatness.layer_values import Quantity
 from flatselect.flatness.measurement import Measurement
 from flatselect.flatness.model_state import (
     check_finite,
@@ -17,7 +20,13 @@ from flatselect.flatness.model_state import (
     undisturbed_evaluation,
     unwrap_compiled,
 )
-from flatselect.flatness.slopes import is_output_of_classifier, run_tail
+from flatselect.flatness.patches import CONVOLUTIONS
+from flatselect.flatness.tail import is_output_of_classifier, run_tail
+
+# Numbers that the graphs of a deep tail may hold at once: 1 GiB in float32.
+_GRAPH_ELEMENTS = 2**28
+# Fewer images than that say little about their own standard error.
+_LEAST_IMAGES_TO_STOP = 32
 
 
 def measure(
@@ -25,16 +34,24 @@ def measure(
     data: Tensor | Iterable[object],
     *,
     layer: str | None = None,
+    layers: Literal["all"] | Sequence[str] | None = None,
+    head: Head | None = None,
     device: torch.device | str | None = None,
+    quantities: Collection[Quantity] = (),
+    normalize_inputs: bool = False,
+    relative_error: float | None = None,
     per_image: bool = False,
     batch_size: int = 256,
 ) -> Measurement:
     """Measures relative GAP flatness of the last convolution, without labels, in about one forward pass.
 
-    Relative flatness (Petzka et al. 2021, Definition 1) of the last convolution before the pooling, whose kernel rows
+    Relative flatness (Petzka et al. 2021) of the last convolution before the pooling, whose kernel rows
     are k_j ∈ R^d (arXiv 2603.09016): with H the Hessian in these weights of one image's cross-entropy,
 
         κ = Σ_jj' ⟨k_j, k_j'⟩ Tr H_jj',    mean over the images.
+
+    Where several convolutions feed the pooling side by side (GoogLeNet, Inception, RepVGG), κ is the sum over them, and
+    each is reported. Any other layer, asked for by name, is measured as exactly, by one backward pass a class.
 
     The model is evaluated in eval mode and left as it was: modes, hooks, gradients, torch's random state. Values are
     computed in float64 for float64 models, else in float32, and summed over images in float64.
@@ -42,10 +59,20 @@ def measure(
     Args:
         model: Any module that ends in convolution, pooling, linear classifier, with anything in between that acts
             within an image. Its output is the logits, or their softmax or log-softmax.
-        data: Images (n_images, channels, height, width), or an iterable of such batches or of (images, labels)
-            batches, whose labels are not looked at.
-        layer: Another convolution that feeds the classifier, by name; default: the last (see `find_head`).
+        data: Images (n_images, channels, *size), or an iterable of such batches or of (images, labels) batches, whose
+            labels are not looked at. Batches may differ in the images' size.
+        layer: Another convolution or linear layer, by name.
+        layers: Several by name, or "all": every convolution and linear layer; the Measurement's own numbers are then
+            sums over them.
+        head: What `find_head` found for this model: saves finding it again. Its weights may have changed since.
         device: Where the model must be; default: where it is. Images are moved there.
+        quantities: What to compute of each layer beside flatness, trace and their diagonal: "input_channel_flatness",
+            "max_eigenvalue_flatness", "block_traces" (see `LayerFlatness`).
+        normalize_inputs: Divide each input channel of a layer by its standard deviation over the data, and multiply the
+            kernel's weights on it by the same: the same function, and a κ that does not change when an input channel is
+            rescaled against the kernel. The data is gone through twice.
+        relative_error: Stop once the standard error of κ is at most this part of κ (from 32 images on); the images must
+            come in random order. Default: all images.
         per_image: Whether the result holds every image's value.
         batch_size: Images a forward pass, where `data` is one tensor.
 
@@ -57,28 +84,72 @@ def measure(
     """
     model = unwrap_compiled(model)
     place, dtype = find_device(model, device), find_dtype(model)
+    if relative_error is not None and not relative_error > 0:
+        raise DataError(f"relative_error={relative_error}; expected a positive number, such as 0.05")
+    if normalize_inputs and isinstance(data, Iterator):
+        raise DataError(
+            f"normalize_inputs goes through the data twice, but {type(data).__name__} can be gone through once: give a "
+            "tensor, a list of batches or a DataLoader"
+        )
+    n_axes = _find_image_axes(model)
+    batches = _iterate_images(data, batch_size, n_axes)
     with undisturbed_evaluation(model, place) as handles:
-        batches = _iterate_images(data, batch_size)
         first = next(batches, None)
         if first is None:
             raise DataError("no images were given to measure flatness on; expected at least one")
-        head = find_head(model, first, layer, place)
-        total = GapFlatness(head)
-        for images in chain([first], batches):
+        if head is None:
+            head = find_head(model, first, layer, place, layers=layers)
+        else:
+            _check_head(model, head, layer, layers)
+
+        def prepare(images: Tensor) -> Tensor:
             batch = images.detach().to(place, dtype if images.is_floating_point() else None)
-            if batch.is_inference() or head.overwrites_images:
-                batch = batch.clone()
-            tail = run_tail(model, head.convolution, head.classifier, batch, handles)
+            return batch.clone() if batch.is_inference() or head.overwrites_images else batch
+
+        stds = None
+        if normalize_inputs:
+            stds = find_input_stds(model, head, map(prepare, _iterate_images(data, batch_size, n_axes)), handles)
+        total = GapFlatness(head, quantities, stds)
+        for images in _cut(chain([first], batches), head):
+            tail = run_tail(model, [found.module for found in head.layers], head.classifier, prepare(images), handles)
             total.update(tail)
-            if not is_output_of_classifier(tail.output, tail.logits):
+            if head.classifier is not None and not is_output_of_classifier(tail.output, tail.logits):
                 raise UnsupportedHeadError(
                     f"the model's output is the output of {head.classifier_name!r} on some images only; expected a "
                     "network that ends in a linear classifier on all"
                 )
+            has_enough = total.n_images >= _LEAST_IMAGES_TO_STOP
+            if relative_error is not None and has_enough and total.relative_error() <= relative_error:
+                break
+                if total.relative_error() <= relative_error:
+                    break
         return total.compute(per_image=per_image)
 
 
-def _iterate_images(data: Tensor | Iterable[object], batch_size: int) -> Iterator[Tensor]:
+def _check_head(model: nn.Module, head: Head, layer: str | None, layers: object) -> None:
+    if layer is not None or layers is not None:
+        raise ModelError("head was given together with layer or layers; expected one: a head says what is measured")
+    modules = dict(model.named_modules())
+    for found in head.layers:
+        if modules.get(found.name) is not found.module:
+            raise ModelError(f"the head's layer {found.name!r} is not this model's: find the head of this very model")
+
+
+def _cut(batches: Iterable[Tensor], head: Head) -> Iterator[Tensor]:
+    """The batches, in smaller ones where the graph of a deep tail would take too much memory."""
+    is_deep = any(layer.method == "class_jacobians" for layer in head.layers)
+    largest = max(1, _GRAPH_ELEMENTS // max(1, head.n_graph_elements))
+    for batch in batches:
+        yield from batch.split(largest) if is_deep else (batch,)
+
+
+def _find_image_axes(model: nn.Module) -> set[int]:
+    """How many axes a batch of images may have: as the model's convolutions take it."""
+    found = {len(module.kernel_size) + 2 for module in model.modules() if isinstance(module, CONVOLUTIONS)}
+    return found or {4}
+
+
+def _iterate_images(data: Tensor | Iterable[object], batch_size: int, n_axes: set[int]) -> Iterator[Tensor]:
     """Yields the batches that hold images, labels dropped."""
     if not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size={batch_size}; expected a whole number of at least 1")
@@ -92,7 +163,7 @@ def _iterate_images(data: Tensor | Iterable[object], batch_size: int) -> Iterato
         ) from error
     for number, batch in enumerate(batches):
         images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-        if not isinstance(images, Tensor) or images.ndim != 4:
+        if not isinstance(images, Tensor) or images.ndim not in n_axes:
             given = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
             raise DataError(
                 f"batch {number} of the data is {given}; expected a tensor of images (n_images, channels, height, "

@@ -12,14 +12,17 @@ from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 
 @contextmanager
 def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
-    """Evaluation mode, no gradients, no autocast; hooks, modes, buffers and torch's random state are put back after.
+    """Evaluation mode, no gradients, no autocast; what this changes on the model is put back after.
 
-    The modes are set module by module: a model's own `train()` may freeze, merge or convert weights.
+    That is: hooks, modes, buffers, which parameters ask for gradients, and torch's random state. The modes are set
+    module by module: a model's own `train()` may freeze, merge or convert weights. No parameter asks for gradients, so
+    that a graph begins where the caller begins it and holds nothing for weights.
 
     Yields:
         A list to which every hook put on the model must be added.
     """
     training = {module: module.training for module in model.modules()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     buffers = [
         (module, name, buffer, buffer.detach().clone(), buffer._version)
         for module in training
@@ -36,8 +39,12 @@ def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[l
         try:
             for module in training:
                 module.training = False
+            for parameter in trained:
+                parameter.requires_grad_(False)
             yield handles
         finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
             for handle in handles:
                 handle.remove()
             for module, was_training in training.items():

@@ -1,123 +1,164 @@
-"""Products of the convolution's input patches, without ever forming a d×d array.
+"""Products of a layer's input patches, without ever forming a d×d array.
 
 For slopes S (J×P) and patches X (P×d) of one image, everything asked for is S·X·Xᵀ·Sᵀ (J×J). Two ways lead there:
 U = S·X from unfolded patches, or the P×P Gram X·Xᵀ, which is a sum over kernel offsets of shifted parts of the Gram of
 pixels. Which is cheaper is a matter of sizes alone.
 """
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+
 
 @dataclass(frozen=True)
-class ConvolutionGeometry:
-    """Where a 2-D convolution looks: all pairs are (height, width)."""
+class LayerGeometry:
+    """Where a convolution of any number of axes looks; a linear layer is one with kernel 1.
 
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[int, int, int, int]  # left, right, top, bottom, as F.pad takes it
+    Inputs are (n_images, C_in, *size) for convolutions and (n_images, …, C_in) for linear layers, outputs likewise.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]  # before and after each axis, the last axis first, as F.pad takes it
     padding_mode: str
     groups: int
     n_input_channels: int
     n_output_channels: int
+    is_channels_last: bool = False
 
     @classmethod
-    def of(cls, convolution: nn.Conv2d) -> "ConvolutionGeometry":
+    def of(cls, layer: Layer) -> "LayerGeometry":
+        if isinstance(layer, nn.Linear):
+            return cls((1,), (1,), (1,), (0, 0), "zeros", 1, layer.in_features, layer.out_features, True)
         kernel_size, stride, dilation = (
-            (int(pair[0]), int(pair[1])) for pair in (convolution.kernel_size, convolution.stride, convolution.dilation)
+            tuple(int(value) for value in values) for values in (layer.kernel_size, layer.stride, layer.dilation)
         )
-        if convolution.padding == "same":
-            # As PyTorch does: an odd number of padded pixels has one more on the right and at the bottom.
+        if layer.padding == "same":
+            # As PyTorch does: an odd number of padded pixels has one more at the end.
             total = [step * (size - 1) for step, size in zip(dilation, kernel_size, strict=True)]
-            top, left = total[0] // 2, total[1] // 2
-            padding = (left, total[1] - left, top, total[0] - top)
-        elif convolution.padding == "valid":
-            padding = (0, 0, 0, 0)
+            around = [(pixels // 2, pixels - pixels // 2) for pixels in total]
+        elif layer.padding == "valid":
+            around = [(0, 0)] * len(kernel_size)
         else:
-            height, width = (int(size) for size in convolution.padding)
-            padding = (width, width, height, height)
+            around = [(int(size), int(size)) for size in layer.padding]
         return cls(
             kernel_size,
             stride,
             dilation,
-            padding,
-            convolution.padding_mode,
-            convolution.groups,
-            convolution.in_channels,
-            convolution.out_channels,
+            tuple(itertools.chain(*reversed(around))),
+            layer.padding_mode,
+            layer.groups,
+            layer.in_channels,
+            layer.out_channels,
         )
 
     @property
+    def n_input_axes(self) -> int | None:
+        """Axes that a batch of inputs must have; None where any number from 2 on will do."""
+        return None if self.is_channels_last else len(self.kernel_size) + 2
+
+    @property
+    def n_offsets(self) -> int:
+        """Pixels under a kernel."""
+        return math.prod(self.kernel_size)
+
+    @property
     def patch_size(self) -> int:
-        """The number d = C_in/groups·K_H·K_W of weights in a kernel row."""
-        return self.n_input_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+        """The number d = C_in/groups·K_1·K_2·… of weights in a kernel row."""
+        return self.n_input_channels // self.groups * self.n_offsets
+
+    def channels_first(self, values: Tensor) -> Tensor:
+        """The layer's input or output as (n_images, channels, *size)."""
+        if not self.is_channels_last:
+            return values
+        return values.flatten(1, -2).mT if values.ndim > 2 else values[:, :, None]
 
     def pad(self, images: Tensor) -> Tensor:
-        """The convolution's input with its padding, (n_images, C_in, H + …, W + …)."""
+        """The input, channels first, with its padding."""
         if not any(self.padding):
             return images
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return F.pad(images, self.padding, mode=mode)
 
-    def output_size(self, padded: Tensor) -> tuple[int, int]:
-        """Output height and width for a padded input."""
-        height, width = (
+    def padded_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        around = [before + after for before, after in zip(self.padding[::2], self.padding[1::2], strict=True)]
+        return tuple(pixels + more for pixels, more in zip(size, reversed(around), strict=True))
+
+    def output_size(self, padded_size: tuple[int, ...]) -> tuple[int, ...]:
+        """Size of the output for that of a padded input."""
+        return tuple(
             (size - step * (kernel - 1) - 1) // stride + 1
             for size, step, kernel, stride in zip(
-                padded.shape[2:], self.dilation, self.kernel_size, self.stride, strict=True
+                padded_size, self.dilation, self.kernel_size, self.stride, strict=True
             )
         )
-        return height, width
+
+    def apply(self, layer: Layer, given: Tensor) -> Tensor:
+        """What the layer's own weight and bias make of an input, by the plain definition."""
+        if isinstance(layer, nn.Linear):
+            return F.linear(given, layer.weight, layer.bias)
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
+        return convolve(self.pad(given), layer.weight, layer.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def make_patches(geometry: ConvolutionGeometry, padded: Tensor) -> Tensor:
+def make_patches(geometry: LayerGeometry, padded: Tensor) -> Tensor:
     """X: the patch under every output position, (n_images, groups, d, P)."""
-    columns = F.unfold(padded, geometry.kernel_size, dilation=geometry.dilation, stride=geometry.stride)
-    return columns.view(len(columns), geometry.groups, geometry.patch_size, -1)
+    n_axes = len(geometry.kernel_size)
+    windows = padded
+    for axis, (size, step, stride) in enumerate(
+        zip(geometry.kernel_size, geometry.dilation, geometry.stride, strict=True)
+    ):
+        windows = windows.unfold(2 + axis, step * (size - 1) + 1, stride)[..., ::step]
+    # (n_images, C_in, *output size, *kernel size): the kernel's axes go before the output's.
+    order = (0, 1, *range(2 + n_axes, 2 + 2 * n_axes), *range(2, 2 + n_axes))
+    return windows.permute(order).reshape(len(padded), geometry.groups, geometry.patch_size, -1)
 
 
-def make_patch_gram(geometry: ConvolutionGeometry, padded: Tensor) -> Tensor:
+def make_patch_gram(geometry: LayerGeometry, padded: Tensor) -> Tensor:
     """X·Xᵀ: inner products of the patches of one image, (n_images, P, P); for one group.
 
     ⟨x_p, x_p'⟩ = Σ_o ⟨pixel(p + o), pixel(p' + o)⟩ over kernel offsets o, so the Gram of all padded pixels holds every
-    term, and each offset reads a strided rectangle of it.
+    term, and each offset reads a strided block of it.
     """
-    n_images, _, height, width = padded.shape
-    out_height, out_width = geometry.output_size(padded)
+    n_images, size = len(padded), tuple(padded.shape[2:])
+    out_size = geometry.output_size(size)
+    n_positions = math.prod(out_size)
     pixels = padded.flatten(2)  # (n_images, C_in, pixels)
-    pixel_gram = torch.bmm(pixels.mT, pixels).view(n_images, height, width, height, width)
+    pixel_gram = torch.bmm(pixels.mT, pixels)
+    if out_size == size and geometry.n_offsets == 1:
+        return pixel_gram
+    pixel_gram = pixel_gram.view(n_images, *size, *size)
     gram: Tensor | None = None
-    for i in range(geometry.kernel_size[0]):
-        rows = _strided(i * geometry.dilation[0], out_height, geometry.stride[0])
-        for j in range(geometry.kernel_size[1]):
-            columns = _strided(j * geometry.dilation[1], out_width, geometry.stride[1])
-            shifted = pixel_gram[:, rows, columns, rows, columns]
-            gram = shifted.clone() if gram is None else gram.add_(shifted)
+    for offset in itertools.product(*map(range, geometry.kernel_size)):
+        window = tuple(
+            slice(at * step, at * step + (count - 1) * stride + 1, stride)
+            for at, step, count, stride in zip(offset, geometry.dilation, out_size, geometry.stride, strict=True)
+        )
+        shifted = pixel_gram[(slice(None), *window, *window)]
+        gram = shifted.clone() if gram is None else gram.add_(shifted)
     assert gram is not None
-    return gram.view(n_images, out_height * out_width, out_height * out_width)
+    return gram.view(n_images, n_positions, n_positions)
 
 
-def _strided(start: int, count: int, stride: int) -> slice:
-    return slice(start, start + (count - 1) * stride + 1, stride)
-
-
-def is_gram_cheaper(geometry: ConvolutionGeometry, padded: Tensor) -> bool:
+def is_gram_cheaper(geometry: LayerGeometry, padded_size: tuple[int, ...]) -> bool:
     """Whether S·(XXᵀ)·Sᵀ takes fewer multiplications than (S·X)·(S·X)ᵀ."""
     if geometry.groups > 1:
         return False
     n_channels, size = geometry.n_output_channels, geometry.patch_size
-    out_height, out_width = geometry.output_size(padded)
-    n_positions, n_pixels = out_height * out_width, padded.shape[2] * padded.shape[3]
-    n_offsets = geometry.kernel_size[0] * geometry.kernel_size[1]
+    n_positions, n_pixels = math.prod(geometry.output_size(padded_size)), math.prod(padded_size)
     by_patches = n_channels * n_positions * size + n_channels**2 * size
     by_gram = (
         n_pixels**2 * geometry.n_input_channels
-        # Adding a strided rectangle takes several times as long as as many multiplications in a matrix product.
-        + 8 * n_offsets * n_positions**2
+        # Adding a strided block takes several times as long as as many multiplications in a matrix product.
+        + 8 * geometry.n_offsets * n_positions**2
         + n_channels * n_positions**2
         + n_channels**2 * n_positions
     )
@@ -131,36 +172,39 @@ class PatchProducts:
     u_j, u_j' of different groups are paired coordinate by coordinate, as `weight.reshape(J, d)` pairs k_j and k_j'.
     """
 
-    def __init__(self, geometry: ConvolutionGeometry, images: Tensor, *, use_gram: bool | None = None):
+    def __init__(self, geometry: LayerGeometry, images: Tensor, *, use_gram: bool | None = None):
         """Prepares the patches.
 
         Args:
-            geometry: Of the convolution.
-            images: Its input, (n_images, C_in, H, W), in the type to compute in.
+            geometry: Of the layer.
+            images: Its input, channels first, in the type to compute in.
             use_gram: Which of the two ways; None: the cheaper one.
         """
         padded = geometry.pad(images)
         self._groups = geometry.groups
-        self._uses_gram = is_gram_cheaper(geometry, padded) if use_gram is None else use_gram
+        self._uses_gram = is_gram_cheaper(geometry, tuple(padded.shape[2:])) if use_gram is None else use_gram
         self._patches = (make_patch_gram if self._uses_gram else make_patches)(geometry, padded)
 
     def factorise(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """L and R, each (n_images, J, P or d), with L·Rᵀ = S·X·Xᵀ·Sᵀ, for slopes (n_images, J, P)."""
         if self._uses_gram:
             return torch.bmm(slopes, self._patches), slopes
-        n_images, n_channels, n_positions = slopes.shape
-        by_group = slopes.view(n_images, self._groups, n_channels // self._groups, n_positions)
-        pooled = (by_group @ self._patches.mT).flatten(1, 2)  # U, (n_images, J, d)
+        pooled = self.pool(slopes)
         return pooled, pooled
 
+    def pool(self, slopes: Tensor) -> Tensor:
+        """U = S·X, (n_images, J, d), for slopes (n_images, J, P); where the patches are kept, not their Gram."""
+        assert not self._uses_gram
+        n_images, n_channels, n_positions = slopes.shape
+        by_group = slopes.reshape(n_images, self._groups, n_channels // self._groups, n_positions)
+        return (by_group @ self._patches.mT).flatten(1, 2)
+
     @staticmethod
-    def n_elements(geometry: ConvolutionGeometry, images: Tensor) -> int:
+    def n_elements(geometry: LayerGeometry, images: Tensor, *, use_gram: bool | None = None) -> int:
         """Numbers held for one image while the factors are formed, by which batches are cut to bounded memory."""
-        height = images.shape[2] + geometry.padding[2] + geometry.padding[3]
-        width = images.shape[3] + geometry.padding[0] + geometry.padding[1]
-        padded = images.new_empty((1, geometry.n_input_channels, height, width), device="meta")
-        out_height, out_width = geometry.output_size(padded)
-        n_positions, n_channels = out_height * out_width, geometry.n_output_channels
-        if is_gram_cheaper(geometry, padded):
-            return padded.numel() + (height * width) ** 2 + n_positions**2 + n_channels * n_positions
-        return padded.numel() + geometry.patch_size * (geometry.groups * n_positions + n_channels)
+        size = geometry.padded_size(tuple(images.shape[2:]))
+        n_pixels, n_positions = math.prod(size), math.prod(geometry.output_size(size))
+        n_padded, n_channels = geometry.n_input_channels * n_pixels, geometry.n_output_channels
+        if is_gram_cheaper(geometry, size) if use_gram is None else use_gram:
+            return n_padded + n_pixels**2 + n_positions**2 + n_channels * n_positions
+        return n_padded + geometry.patch_size * (geometry.groups * n_positions + n_channels)

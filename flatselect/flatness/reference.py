@@ -89,7 +89,7 @@ def reference_flatness(
             logits = logits_of(weight, image)
         label = logits.argmax() if labels is None else labels[i].to(images.device)
         # Reverse over reverse: torch.func.hessian's forward mode asks more of every operation, and warns.
-        hessian = torch.func.jacrev(torch.func.jacrev(loss_of))(weight, image, label).view(*rows.shape, *rows.shape)
+        hessian = torch.func.jacrev(torch.func.jacrev(loss_of))(weight, image, label).reshape(*rows.shape, *rows.shape)
         jacobian = torch.func.jacrev(logits_of)(weight, image).flatten(2)  # (C, J, d)
         p = logits.softmax(0)
         gauss_newton = torch.einsum("cjx,cb,bky->jxky", jacobian, p.diag() - p.outer(p), jacobian)

@@ -1,10 +1,14 @@
 """Testing numerically what a tail does: which feature each channel feeds, and whether it is piecewise linear."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from flatselect.errors import UnsupportedHeadError
-from flatselect.flatness.slopes import TailPass
+from flatselect.flatness.patches import LayerGeometry
+from flatselect.flatness.tail import TailPass
 from flatselect.flatness.tail_graph import has_custom_function
 from flatselect.records import Exactness
 
@@ -14,43 +18,50 @@ _LOW_PRECISION_TOLERANCE = 5e-2
 
 
 def perturb_activations(activations: Tensor) -> Tensor:
-    """Adds noise of many sizes to a convolution's output, so that both sides of every kink are seen.
+    """Adds noise of many sizes to a layer's output, so that both sides of every kink are seen.
 
-    Element by element the noise is between half and 64 times as large as the channel's spread: an activation that is
-    off for the images at hand is on for some of it. Own generator: torch's is untouched.
+    Element by element the noise is between half and 64 times as large as the spread over images and positions: an
+    activation that is off for the images at hand is on for some of it. Own generator: torch's is untouched.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(activations.shape, generator=generator, dtype=torch.float64)
     noise *= 2 ** (7 * torch.rand(activations.shape, generator=generator, dtype=torch.float64) - 1)
-    spread = activations.double().std(dim=(0, 2, 3), correction=0, keepdim=True)
-    spread = torch.where(spread > 0, spread, torch.ones_like(spread)).cpu()
+    spread = _find_spread(activations.double()).cpu()
     return (activations.double() + (noise * spread).to(activations.device)).to(activations.dtype)
 
 
-def find_channel_features(tail: TailPass, layer: str) -> Tensor | None:
-    """Which feature of the classifier each channel of the convolution feeds.
+def _find_spread(activations: Tensor) -> Tensor:
+    """Standard deviation channel by channel (axis 1 of a map, the last axis of rows); 1 where there is none."""
+    axes = (0, *range(2, activations.ndim)) if activations.ndim > 2 else (0,)
+    spread = activations.std(dim=axes, correction=0, keepdim=True)
+    return torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
+def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Tensor | Literal["mixed", "flattened"]:
+    """Which feature of the classifier each channel of the i-th layer feeds.
 
     Feature j's cotangent is r_j, then in turn r_j·(1 + bit b of j): where channel k feeds feature j alone, the two
     gradients' ratio at k is 1 or 2 and spells j in binary, whatever lies between. So slices (DenseNet), shuffles and
     concatenations need no rule of their own.
 
     Args:
-        tail: A pass with perturbed activations, of at least two images.
-        layer: The convolution's name, for messages.
+        tail: A pass with perturbed activations, of at least two images; the layer runs once in it.
+        i: The layer's place in the tail.
+        geometry: Of the layer.
 
     Returns:
-        (J,) int64; None where some channel acts on several features (the tail mixes channels).
-
-    Raises:
-        UnsupportedHeadError: A flattened map (one channel feeds several features, position by position), or a tail
-            that mixes images.
+        (J,) int64; "flattened" where a channel feeds several features, position by position; "mixed" where some channel
+        acts on several features in any other way.
     """
     features, n_features = tail.features, tail.features.shape[1]
+
+    def find_slopes(cotangent: Tensor) -> Tensor:
+        gradient = tail.differentiate(features, cotangent)[i][0]
+        return geometry.channels_first(gradient).double().flatten(2)  # (n_images, J, P)
+
     tolerance = find_tolerance(features.dtype)
-    generator = torch.Generator().manual_seed(1)
-    weights = (1 + torch.rand(features.shape, generator=generator, dtype=torch.float64)).to(features)
-    base = _flatten_slopes(tail.differentiate_features(weights))  # (n_images, J, P)
-    _check_images_apart(tail, weights, base, tolerance, layer)
+    weights = _draw_weights(features)
+    base = find_slopes(weights)
     largest = base.abs().amax(dim=(0, 2))  # (J,)
     is_seen = largest > 0
     strongest = base.abs().transpose(0, 1).flatten(1).argmax(1, keepdim=True)  # (J, 1)
@@ -58,70 +69,97 @@ def find_channel_features(tail: TailPass, layer: str) -> Tensor | None:
 
     index = torch.arange(n_features, device=features.device)
     of_channel = torch.zeros_like(strongest[:, 0])
-    of_position = torch.zeros_like(base, dtype=torch.int64)
     is_separable = is_flattened = True
     for bit in range((n_features - 1).bit_length()):
         doubled = 1 + (index >> bit & 1)
-        gradient = _flatten_slopes(tail.differentiate_features(weights * doubled))
+        gradient = find_slopes(weights * doubled)
         ratio = torch.where(is_clear, gradient / torch.where(is_clear, base, 1), 1)
         bits = ratio > 1.5
         is_flattened &= bool(((ratio - 1 - bits.double()).abs() <= 100 * tolerance).all())
-        of_position |= bits.long() << bit
         bit_of_channel = bits.transpose(0, 1).flatten(1).gather(1, strongest)[:, 0].long()
         of_channel |= bit_of_channel << bit
         leak = (gradient - (1 + bit_of_channel)[:, None] * base).abs().amax(dim=(0, 2))
         is_separable &= bool((leak <= tolerance * largest).all())
-    if is_separable:
-        return _fill_unseen(of_channel, is_seen, n_features)
-    if is_flattened:
-        raise UnsupportedHeadError(
-            f"the classifier takes {n_features} features from the {len(of_channel)} channels of {layer!r}, several of "
-            "each channel (a flattened map): flatness here needs one feature a channel; pool the map to 1×1 first"
-        )
-    return None
+    if not is_separable:
+        return "flattened" if is_flattened else "mixed"
+    filled = _fill_unseen(of_channel, is_seen, n_features)
+    return "mixed" if filled is None else filled
 
 
-def find_exactness(tail: TailPass) -> Exactness:
-    """Says "hessian" if the features are piecewise linear in the activations: a second derivative of 0."""
-    if has_custom_function(tail.features.grad_fn):  # may hide its curvature from autograd: nothing is claimed
-        return "gauss_newton"
+def check_images_apart(tail: TailPass, names: Sequence[str]) -> None:
+    """Refuses a tail in which one image's features move with another's activations (batch statistics).
+
+    Raises:
+        UnsupportedHeadError: Names the layer.
+    """
+    values = tail.end
+    weights = _draw_weights(values)
+    of_all = tail.differentiate(values, weights)
+    weights[1:] = 0
+    of_first = tail.differentiate(values, weights)
+    tolerance = find_tolerance(values.dtype)
+    for name, all_calls, first_calls in zip(names, of_all, of_first, strict=True):
+        for base, first in zip(all_calls, first_calls, strict=True):
+            if bool(first[1:].abs().max() > tolerance * base.abs().max()):
+                raise UnsupportedHeadError(
+                    f"between {name!r} and the classifier one image's features depend on the other images of the batch "
+                    "(a batch norm with track_running_stats=False?): flatness is defined image by image; use running "
+                    "statistics"
+                )
+
+
+def _draw_weights(features: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return (1 + torch.rand(features.shape, generator=generator, dtype=torch.float64)).to(features)
+
+
+def find_exactness(tail: TailPass) -> list[Exactness]:
+    """Says "hessian" of each layer whose tail is piecewise linear in its output: a second derivative of 0.
+
+    One second derivative of ⟨r, h⟩ serves all layers: with slopes s_l = ∂⟨r, h⟩/∂a_l, Σ_l ⟨s_l, v_l⟩ depends on a_l
+    just where something downstream is curved. A layer that runs several times multiplies with itself: nothing is
+    claimed.
+    """
+    n_layers, end = len(tail.calls), tail.end
+    if has_custom_function(end.grad_fn):  # may hide its curvature from autograd: nothing is claimed
+        return ["gauss_newton"] * n_layers
     generator = torch.Generator().manual_seed(2)
-    cotangent = torch.randn(tail.features.shape, generator=generator, dtype=torch.float64).to(tail.features)
-    (slopes,) = torch.autograd.grad(
-        tail.features, tail.activations, cotangent, create_graph=True, allow_unused=True, materialize_grads=True
-    )
-    if not slopes.requires_grad:
-        return "hessian"
-    direction = torch.randn(slopes.shape, generator=generator, dtype=torch.float64).to(slopes)
-    try:
-        (curvature,) = torch.autograd.grad(
-            slopes, tail.activations, direction, retain_graph=True, allow_unused=True, materialize_grads=True
+
+    def draw_like(values: Tensor) -> Tensor:
+        return torch.randn(values.shape, generator=generator, dtype=torch.float64).to(values)
+
+    def differentiate(values: Tensor | list[Tensor], cotangents: Tensor | list[Tensor], again: bool) -> list[Tensor]:
+        return list(
+            torch.autograd.grad(
+                values,
+                tail.layer_outputs,
+                cotangents,
+                create_graph=again,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
         )
-    except RuntimeError:  # an operation without a second derivative: nothing is known, so nothing is claimed
-        return "gauss_newton"
-    # Exactly 0: the term left out is as large as the Gauss-Newton part however small the activations are.
-    return "gauss_newton" if bool(curvature.any()) else "hessian"
+
+    slopes = [slope for slope in differentiate(end, draw_like(end), True) if slope.requires_grad]
+    curvature: list[Tensor] = []
+    if slopes:
+        try:
+            curvature = differentiate(slopes, [draw_like(s) for s in slopes], False)
+        except RuntimeError:  # an operation without a second derivative: nothing is known, so nothing is claimed
+            return ["gauss_newton"] * n_layers
+    found: list[Exactness] = []
+    of_call = iter(curvature)
+    for calls in tail.calls:
+        # Exactly 0: the term left out is as large as the Gauss-Newton part however small the activations are.
+        is_curved = bool(curvature) and any([bool(next(of_call).any()) for _ in calls])  # noqa: C419 - takes all
+        found.append("gauss_newton" if is_curved or len(calls) > 1 else "hessian")
+    return found
 
 
 def find_tolerance(dtype: torch.dtype) -> float:
     """Relative error below which two numbers computed in `dtype` along two ways count as equal."""
     return _TOLERANCE.get(dtype, _LOW_PRECISION_TOLERANCE)
-
-
-def _flatten_slopes(gradient: Tensor) -> Tensor:
-    return gradient.double().flatten(2)
-
-
-def _check_images_apart(tail: TailPass, weights: Tensor, base: Tensor, tolerance: float, layer: str) -> None:
-    """One image's features must not move with another's activations (batch statistics in evaluation mode do)."""
-    first_only = torch.zeros_like(weights)
-    first_only[0] = weights[0]
-    others = _flatten_slopes(tail.differentiate_features(first_only))[1:]
-    if bool(others.abs().max() > tolerance * base.abs().max()):
-        raise UnsupportedHeadError(
-            f"between {layer!r} and the classifier one image's features depend on the other images of the batch (a "
-            "batch norm with track_running_stats=False?): flatness is defined image by image; use running statistics"
-        )
 
 
 def _fill_unseen(of_channel: Tensor, is_seen: Tensor, n_features: int) -> Tensor | None:

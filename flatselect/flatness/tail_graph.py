@@ -20,10 +20,12 @@ class TailGraph:
             `ANONYMOUS_CONVOLUTION` among them is a convolution that no module ran.
         depth: For every layer upstream: the most convolutions on one way from the images to its output, itself
             included if it is one.
+        upstream: For every layer upstream: all layers from it towards the images.
     """
 
     front: frozenset[int]
     depth: Mapping[int, int]
+    upstream: Mapping[int, frozenset[int]]
 
 
 def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions: frozenset[int]) -> TailGraph:
@@ -63,7 +65,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
             depth[node] = deepest + (layer in convolutions)
             layer_upstream[layer] = layer_upstream.get(layer, frozenset()) | above
             layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))
-    return TailGraph(frozenset() if root is None else front[root], layer_depth)
+    return TailGraph(frozenset() if root is None else front[root], layer_depth, layer_upstream)
 
 
 def _drop_gates(

@@ -37,6 +37,7 @@ class ImageCompanions:
             exactly, as the head's weights are inside flatness. (Weighted by p it would hold gini's factor again.)
         margin: Largest logit − second largest; nan where there is one class only.
         feature_norm: ‖h‖₂ of the classifier's input.
+        n_features: Length of h.
     """
 
     confidence: Tensor
@@ -44,6 +45,7 @@ class ImageCompanions:
     logit_variance: Tensor
     margin: Tensor
     feature_norm: Tensor
+    n_features: int
 
     @classmethod
     def of(cls, logits: Tensor, features: Tensor, split: SoftmaxSplit) -> "ImageCompanions":
@@ -66,6 +68,7 @@ class ImageCompanions:
             logit_variance=z.var(1, correction=0).cpu(),
             margin=margin.cpu(),
             feature_norm=features.detach().double().norm(dim=1).cpu(),
+            n_features=features.shape[1],
         )
 
     @classmethod
@@ -77,6 +80,7 @@ class ImageCompanions:
             logit_variance=torch.cat([part.logit_variance for part in parts]),
             margin=torch.cat([part.margin for part in parts]),
             feature_norm=torch.cat([part.feature_norm for part in parts]),
+            n_features=parts[0].n_features,
         )
 
 

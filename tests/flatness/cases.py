@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Case:
     """A network small enough for its full Hessian.
 
-    `refusal` is a part of the message where it must be refused; `layer` the convolution that must be found.
+    `refusal` is a part of the message where it must be refused; `layer` the convolutions that must be found.
     """
 
     build: Callable[[], nn.Module]
@@ -21,7 +21,7 @@ class Case:
     exactness: str = "hessian"
     method: str = "closed_form"
     refusal: str = ""
-    image_shape: tuple[int, int, int] = (2, 6, 6)
+    image_shape: tuple[int, ...] = (2, 6, 6)
 
 
 def make_case(name: str) -> tuple[nn.Module, Tensor, Case]:
@@ -30,9 +30,9 @@ def make_case(name: str) -> tuple[nn.Module, Tensor, Case]:
     torch.manual_seed(sum(map(ord, name)))
     model = case.build()
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             module.reset_parameters()
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and module.running_mean is not None:
             nn.init.normal_(module.running_mean, std=0.3)
             nn.init.uniform_(module.running_var, 0.5, 2)
             if module.affine:
@@ -111,20 +111,63 @@ class OneConvolutionBlock(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(F.relu_(x), 1).flatten(1))
 
 
-class ProjectionOfOne(nn.Module):
-    """relu(conv3×3(x) + conv1×1(x)): as deep as each other, the larger kernel is the main way."""
+class Parallel(nn.Module):
+    """relu(bn(conv3×3(x)) + bn(conv1×1(x))), as RepVGG trains: both are the last convolution."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(2, 4, 3)
-        self.main = nn.Conv2d(4, 5, 3, padding=1)
-        self.shortcut = nn.Conv2d(4, 5, 1)
+        self.main = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.BatchNorm2d(5))
+        self.beside = nn.Sequential(nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5))
         self.fc = nn.Linear(5, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
         main = self.main(x)
-        return self.fc(F.relu(main + self.shortcut(x)).mean([2, 3]))
+        return self.fc(F.relu(main + self.beside(x)).mean([2, 3]))
+
+
+class Inception(nn.Module):
+    """Branches of different depth and kernel, one of them split again, concatenated (GoogLeNet, Inception v3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3)
+        self.point = nn.Conv2d(4, 3, 1)
+        self.reduce = nn.Conv2d(4, 2, 1)
+        self.wide = nn.Conv2d(2, 5, (1, 3), padding=(0, 1))
+        self.high = nn.Conv2d(2, 4, (3, 1), padding=(1, 0))
+        self.pooled = nn.Conv2d(4, 2, 1)
+        self.fc = nn.Linear(14, 4)
+        self.norm = nn.BatchNorm2d(14)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        reduced = F.relu(self.reduce(x))
+        split = torch.cat([self.wide(reduced), self.high(reduced)], 1)
+        pooled = self.pooled(F.avg_pool2d(x, 3, 1, 1))
+        x = F.relu(self.norm(torch.cat([self.point(x), split, pooled], 1)))
+        return self.fc(F.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1), 0.4, self.training))
+
+
+class ChannelsLast(nn.Module):
+    """A ConvNeXt block: depthwise convolution, then linear layers on (n, height, width, channels), scale, shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3)
+        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.norm = nn.LayerNorm(4)
+        self.up = nn.Linear(4, 6)
+        self.down = nn.Linear(6, 4)
+        self.scale = nn.Parameter(torch.tensor([0.5, 1.0, -2.0, 1.5])[:, None, None])
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.down(F.gelu(self.up(y))).permute(0, 3, 1, 2)
+        return self.fc((x + self.scale * y).mean((2, 3)))
 
 
 class Dense(nn.Module):
@@ -192,6 +235,11 @@ class Functional(nn.Module):
         self.fc = nn.Linear(n, 4)
         self._forward = forward
 
+    def with_modules(self, **modules: nn.Module) -> "Functional":
+        for name, module in modules.items():
+            self.add_module(name, module)
+        return self
+
     def features(self, x: Tensor) -> Tensor:
         return F.relu(self.last(F.relu(self.stem(x)))).mean((2, 3))
 
@@ -215,6 +263,13 @@ class ConvolutionTwice(Functional):
         super().__init__(lambda self, x: self.fc(F.relu(self.last(F.relu(self.last(self.stem(x))))).mean((2, 3))))
         self.last = nn.Conv2d(4, 4, 3, padding=1)
         self.fc = nn.Linear(4, 4)
+
+
+def attend(query: nn.Module, maps: Tensor) -> Tensor:
+    """Attention pooling: the mean position asks all positions."""
+    tokens = maps.flatten(2).mT
+    weights = (query(tokens.mean(1))[:, None] * tokens).sum(2).softmax(1)
+    return (weights[..., None] * tokens).sum(1)
 
 
 def conv(**options: object) -> nn.Conv2d:
@@ -276,7 +331,8 @@ CASES: dict[str, Case] = {
     "residual": Case(Residual, "conv2"),
     "residual_projection": Case(lambda: Residual(projection=True), "conv2"),
     "residual_added_in_place": Case(lambda: Residual(projection=True, add_in_place=True), "conv2"),
-    "projection_of_one": Case(ProjectionOfOne, "main"),
+    "parallel": Case(Parallel, "main.0 + beside.0"),
+    "inception": Case(Inception, "wide + high + pooled + point"),
     "block_of_one": Case(lambda: OneConvolutionBlock(add_in_place=False), "conv"),
     "dense": Case(Dense, "conv2"),
     "dense_shuffled": Case(lambda: Dense(shuffle=True), "conv2"),
@@ -288,6 +344,107 @@ CASES: dict[str, Case] = {
             lambda self, x: self.fc(F.pad(self.features(x).unflatten(1, (2, 3)).sum(1), (0, 3))),
         ),
         "last",
+    ),
+    "channels_last": Case(ChannelsLast, "down"),
+    "one_axis": Case(
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 4, 3),
+            nn.ReLU(),
+            nn.Conv1d(4, 6, 3, stride=2, dilation=2, padding=2, padding_mode="circular"),
+            nn.BatchNorm1d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        ),
+        "2",
+        image_shape=(2, 11),
+    ),
+    "one_axis_same": Case(
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 4, 3),
+            nn.ReLU(),
+            nn.Conv1d(4, 6, 4, groups=2, padding="same"),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        ),
+        "2",
+        image_shape=(2, 9),
+    ),
+    "three_axes": Case(
+        lambda: nn.Sequential(
+            nn.Conv3d(2, 3, 2),
+            nn.ReLU(),
+            nn.Conv3d(3, 5, (2, 3, 1), stride=(2, 1, 1), padding=(1, 0, 1)),
+            nn.BatchNorm3d(5),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(5, 4),
+        ),
+        "2",
+        image_shape=(2, 4, 5, 4),
+    ),
+    "three_axes_grouped": Case(
+        lambda: nn.Sequential(
+            nn.Conv3d(2, 4, 2),
+            nn.ReLU(),
+            nn.Conv3d(4, 4, 2, groups=4, padding="same", padding_mode="replicate"),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(4, 4),
+        ),
+        "2",
+        image_shape=(2, 4, 3, 4),
+    ),
+    # the classifier is a convolution, or there is none
+    "convolution_of_pooled_map": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3),
+            nn.ReLU(),
+            nn.Conv2d(4, 6, 3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(6, 4, 1),
+            nn.Flatten(),
+        ),
+        "2",
+    ),
+    "pooled_convolution": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(4, 5, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        "3",
+    ),
+    "pooled_convolution_of_one_position": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 6), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        ),
+        "2",
+    ),
+    "softmax_of_pooled_convolution": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3),
+            nn.ReLU(),
+            nn.Conv2d(4, 5, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Softmax(1),
+        ),
+        "2",
+        "gauss_newton",
+        "class_jacobians",
     ),
     # smooth tails: the Gauss-Newton part
     "silu": Case(lambda: sequential(conv(), nn.BatchNorm2d(6), nn.SiLU()), "last", "gauss_newton"),
@@ -302,19 +459,21 @@ CASES: dict[str, Case] = {
     "instance_norm": Case(lambda: sequential(conv(), nn.InstanceNorm2d(6), nn.ReLU()), "last", "gauss_newton"),
     # tails that mix channels
     "group_norm": Case(
-        lambda: sequential(conv(), nn.GroupNorm(2, 6), nn.ReLU()), "last", "gauss_newton", "tail_jacobian"
+        lambda: sequential(conv(), nn.GroupNorm(2, 6), nn.ReLU()), "last", "gauss_newton", "class_jacobians"
     ),
     "group_norm_of_grouped": Case(
-        lambda: sequential(conv(groups=2), nn.GroupNorm(3, 6), nn.ReLU()), "last", "gauss_newton", "tail_jacobian"
+        lambda: sequential(conv(groups=2), nn.GroupNorm(3, 6), nn.ReLU()), "last", "gauss_newton", "class_jacobians"
     ),
     "layer_norm_of_features": Case(
         lambda: sequential(conv(), nn.ReLU(), head=nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 4))),
         "last",
         "gauss_newton",
-        "tail_jacobian",
+        "class_jacobians",
     ),
-    "squeeze_excitation": Case(SqueezeExcitation, "last", "gauss_newton", "tail_jacobian"),
-    "squeeze_excitation_linear": Case(lambda: SqueezeExcitation(linear=True), "last", "gauss_newton", "tail_jacobian"),
+    "squeeze_excitation": Case(SqueezeExcitation, "last", "gauss_newton", "class_jacobians"),
+    "squeeze_excitation_linear": Case(
+        lambda: SqueezeExcitation(linear=True), "last", "gauss_newton", "class_jacobians"
+    ),
     "channel_mixing_but_linear": Case(
         lambda: Functional(lambda self, x: self.fc(self.features(x) + self.features(x).roll(1, 1))),
         refusal="runs 2 times",
@@ -323,9 +482,9 @@ CASES: dict[str, Case] = {
         lambda: Functional(lambda self, x: (lambda h: self.fc(h + h.roll(1, 1)))(self.features(x))),
         "last",
         "hessian",
-        "tail_jacobian",
+        "class_jacobians",
     ),
-    "average_and_maximum": Case(PoolsOfTwoKinds, "last", "hessian", "tail_jacobian"),
+    "average_and_maximum": Case(PoolsOfTwoKinds, "last", "hessian", "class_jacobians"),
     # refused
     "flattened_map": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.Flatten(), nn.Linear(12, 4)),
@@ -336,9 +495,6 @@ CASES: dict[str, Case] = {
         refusal="'head.0' (Linear) stands between",
     ),
     "no_convolution": Case(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), refusal="no convolution feeds"),
-    "convolution_as_classifier": Case(
-        lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), refusal="'2' (Flatten)"
-    ),
     "scaled_logits": Case(
         lambda: Functional(lambda self, x: 2.5 * self.fc(self.features(x))), refusal="an operation after 'fc' (Linear)"
     ),
@@ -352,31 +508,34 @@ CASES: dict[str, Case] = {
         lambda: sequential(StandardisedConv2d(4, 6, 3), nn.ReLU()), refusal="weight standardisation"
     ),
     "cosine_classifier": Case(
-        lambda: sequential(conv(), nn.ReLU(), head=CosineLinear(6, 4)), refusal="plain linear classifier"
+        lambda: sequential(conv(), nn.ReLU(), head=CosineLinear(6, 4)),
+        refusal="does not compute W·h + b with its own weight",
     ),
     "functional_convolution": Case(
         lambda: Functional(
             lambda self, x: self.fc(F.relu(F.conv2d(self.stem(x), self.last.weight, padding=1)).mean((2, 3)))
         ),
-        refusal="functional or transposed convolution",
+        refusal="functional convolution without a module",
     ),
     "transposed_convolution": Case(
-        lambda: sequential(nn.ConvTranspose2d(4, 6, 3), nn.ReLU()), refusal="is not an nn.Conv2d"
-    ),
-    "volume_convolution": Case(
-        lambda: nn.Sequential(
-            nn.Conv2d(2, 4, 3),
-            nn.Unflatten(1, (2, 2)),
-            nn.Conv3d(2, 3, 1),
-            nn.AdaptiveAvgPool3d(1),
-            nn.Flatten(),
-            nn.Linear(3, 4),
-        ),
-        refusal="is not an nn.Conv2d",
+        lambda: sequential(nn.ConvTranspose2d(4, 6, 3), nn.ReLU()),
+        refusal="is not an nn.Conv1d, nn.Conv2d, nn.Conv3d or nn.Linear",
     ),
     "batch_statistics": Case(
         lambda: sequential(conv(), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU()),
         refusal="changes with the other images",
+    ),
+    "sigmoid": Case(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sigmoid()
+        ),
+        refusal="lies between 0 and 1 and is not a softmax",
+    ),
+    "attention_pooling": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(self.proj(attend(self.query, F.relu(self.last(F.relu(self.stem(x)))))))
+        ).with_modules(query=nn.Linear(6, 6), proj=nn.Linear(6, 6)),
+        refusal="'proj' (Linear) stands between",
     ),
     "shared_weight": Case(
         lambda: _share_weight(nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 2), nn.Conv2d(4, 4, 2))),

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError, ModelError, NonFiniteError
 from flatselect.flatness import GapFlatness, find_head
-from flatselect.flatness.slopes import run_tail
+from flatselect.flatness.tail import run_tail
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
@@ -191,7 +191,9 @@ def test_models_that_cannot_be_measured() -> None:
 
 def test_unknown_layer_is_named() -> None:
     model, images, _ = make_case("conv_bn_relu")
-    with pytest.raises(UnsupportedHeadError, match=r"layer='nowhere' is not .* these do: last"):
+    with pytest.raises(
+        UnsupportedHeadError, match=r"layer='nowhere' is not in the model; expected .* such as stem, last, head"
+    ):
         measure(model, images, layer="nowhere")
 
 
@@ -306,7 +308,7 @@ def test_a_tail_without_derivative_is_refused() -> None:
         y: Tensor = torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True)
         return y
 
-    with pytest.raises(ModelError, match="cannot be differentiated between its last convolution and its classifier"):
+    with pytest.raises(ModelError, match="cannot be differentiated between its measured layers and its output"):
         measure(Changed(after=checkpointed), torch.randn(3, 2, 8, 8, dtype=torch.float64))
 
 
@@ -359,7 +361,7 @@ def test_batches_workers_and_one_go_agree(name: str) -> None:
     def accumulate(parts: list[Tensor]) -> GapFlatness:
         total = GapFlatness(head)
         for part in parts:
-            total.update(run_tail(model, head.convolution, head.classifier, part, []))
+            total.update(run_tail(model, [layer.module for layer in head.layers], head.classifier, part, []))
         return total
 
     workers = [accumulate(list(images[:4].split(3))), accumulate([]), accumulate(list(images[4:].split(5)))]

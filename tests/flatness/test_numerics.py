@@ -8,7 +8,7 @@ from torch import Tensor
 from flatselect import measure
 from flatselect.errors import NonFiniteError
 from flatselect.flatness import closed_form, find_head
-from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts, is_gram_cheaper
+from flatselect.flatness.patches import LayerGeometry, PatchProducts, is_gram_cheaper
 from flatselect.measures import split_softmax
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -17,32 +17,36 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even k
 @pytest.mark.parametrize("name", CLOSED_FORM)
 def test_patch_gram_and_patches_agree(name: str) -> None:
     model, images, _ = make_case(name)
-    layer = find_head(model, images).convolution
-    if layer.groups > 1:
+    layer = find_head(model, images).layers[0].module
+    geometry = LayerGeometry.of(layer)
+    if geometry.groups > 1:
         pytest.skip("only patches serve groups")
-    given = torch.randn(2, layer.in_channels, 7, 9, dtype=torch.float64)
-    geometry = ConvolutionGeometry.of(layer)
-    slopes = torch.randn_like(layer(given)).flatten(2)
+    size = (7, 9, 5)[: len(geometry.kernel_size)]
+    given = torch.randn(2, geometry.n_input_channels, *size, dtype=torch.float64)
+    if isinstance(layer, torch.nn.Linear):
+        given = given.movedim(1, -1)
+    outputs = layer(given)
+    slopes = torch.randn_like(outputs).detach()
+    first, flat = geometry.channels_first(given), geometry.channels_first(slopes).flatten(2)
     by_gram, by_patches = (
         torch.bmm(left, right.mT)
-        for left, right in (PatchProducts(geometry, given, use_gram=use).factorise(slopes) for use in (True, False))
+        for left, right in (PatchProducts(geometry, first, use_gram=use).factorise(flat) for use in (True, False))
     )
     torch.testing.assert_close(by_gram, by_patches, rtol=1e-10, atol=1e-10)
     # U_j is the gradient of Σ_p s_jp a_jp in k_j.
-    weight = layer.weight.detach().clone().requires_grad_()
-    outputs = layer._conv_forward(given, weight, None)
     pooled = [
-        torch.autograd.grad((outputs[i].flatten(1) * slopes[i]).sum(), weight, retain_graph=True)[0] for i in (0, 1)
+        torch.autograd.grad((outputs[i] * slopes[i]).sum(), layer.weight, retain_graph=True)[0].flatten(1)
+        for i in (0, 1)
     ]
-    by_autograd = torch.stack([u.flatten(1) @ u.flatten(1).mT for u in pooled])
+    by_autograd = torch.stack([u @ u.mT for u in pooled])
     torch.testing.assert_close(by_gram, by_autograd, rtol=1e-10, atol=1e-10)
 
 
 def test_the_cheaper_way_is_a_matter_of_size() -> None:
-    wide = ConvolutionGeometry.of(torch.nn.Conv2d(512, 512, 3, padding=1))
-    assert is_gram_cheaper(wide, torch.empty(1, 512, 9, 9))
-    narrow = ConvolutionGeometry.of(torch.nn.Conv2d(4, 6, 3, padding=1))
-    assert not is_gram_cheaper(narrow, torch.empty(1, 4, 66, 66))
+    wide = LayerGeometry.of(torch.nn.Conv2d(512, 512, 3, padding=1))
+    assert is_gram_cheaper(wide, (9, 9))
+    narrow = LayerGeometry.of(torch.nn.Conv2d(4, 6, 3, padding=1))
+    assert not is_gram_cheaper(narrow, (66, 66))
 
 
 @pytest.mark.parametrize("name", ["conv_bn_relu", "one_position", "dense", "groups"])
@@ -74,7 +78,7 @@ def test_saturated_softmax_does_not_cancel(name: str, factor: float, dtype: torc
     model = model.double()
     images = images.double()
     head = find_head(model, images)
-    weight = head.convolution.weight
+    weight = head.layers[0].module.weight
     kernel = weight.detach().flatten(1)
     assert measured.per_image_flatness is not None
     for i, image in enumerate(images):

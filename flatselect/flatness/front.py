@@ -1,0 +1,115 @@
+"""A network's classifier, and the convolutions that feed it without another in between."""
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from flatselect.errors import UnsupportedHeadError
+from flatselect.flatness.layer_calls import RecordedCall, RecordedRun
+from flatselect.flatness.tail import is_output_of_classifier, read_logits
+from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph
+
+# What may stand between a 1×1 convolution as classifier and the model's output.
+_RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Alias", "Clone", "Softmax", "LogSoftmax")
+_OTHER_WAY = "layer=NAME measures any convolution or linear layer exactly, at the price of one backward pass a class"
+
+
+def find_classifier(run: RecordedRun) -> RecordedCall | None:
+    """The last linear layer, or 1×1 convolution of 1×1 maps, whose output is the model's, or whose softmax is.
+
+    Raises:
+        UnsupportedHeadError: It runs several times, or the output is not one tensor (n_images, n_classes).
+    """
+    read_logits(run.output)
+    found = [
+        call
+        for call in run.calls
+        if call.is_linear_of_features
+        and is_output_of_classifier(run.output, call.output.flatten(1))
+        # The pooled map of a convolution that works on a 1×1 map may equal it by chance: after a ReLU, say.
+        and (call.output.ndim == 2 or _is_reshaped(run.output, call.node))
+    ]
+    if not found:
+        return None
+    n_calls = len(run.of_module(found[-1].module))
+    if n_calls > 1:
+        raise UnsupportedHeadError(
+            f"{found[-1]} runs several times ({n_calls}) in one forward pass; expected one classification"
+        )
+    return found[-1]
+
+
+def _is_reshaped(output: object, node: Node) -> bool:
+    assert isinstance(output, Tensor)
+    current = output.grad_fn
+    while current is not None and current is not node:
+        if not current.name().startswith(_RESHAPES):
+            return False
+        current = current.next_functions[0][0]
+    return current is node
+
+
+def find_front(
+    run: RecordedRun, classifier: RecordedCall | None, *, is_needed: bool
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The convolutions that feed the classifier, none of them upstream of another.
+
+    The autograd graph is walked from the classifier's input (or the logits) to the convolutions met first.
+
+    Args:
+        run: The recorded pass.
+        classifier: Its classifier; None where there is none.
+        is_needed: Whether to refuse a network without.
+
+    Returns:
+        Their depths by name, in the order they run: the most convolutions on one way from the images, the convolution
+        included. And the names of all convolutions met first, the deepest first (of equals: the larger kernel, then the
+        later).
+
+    Raises:
+        UnsupportedHeadError: There is none, or something else comes first.
+    """
+    calls = run.calls
+    convolutions = frozenset(i for i, call in enumerate(calls) if call.is_convolution and call is not classifier)
+    assert isinstance(run.output, Tensor)
+    root = classifier.input_node if classifier else run.output.grad_fn
+    graph = read_tail_graph(root, {call.node: i for i, call in enumerate(calls)}, convolutions)
+    front = [i for i in graph.front if i in convolutions]
+
+    def rank(i: int) -> tuple[int, int, int]:
+        kernel_size = getattr(calls[i].module, "kernel_size", ())
+        return graph.depth[i], int(torch.tensor(kernel_size).prod()), i
+
+    front.sort(key=rank, reverse=True)
+    if is_needed:
+        _check_front(run, classifier, graph, front)
+    elif ANONYMOUS_CONVOLUTION in graph.front:
+        return {}, ()
+    last = [i for i in front if not any(i in graph.upstream[other] for other in front if other != i)]
+    return {calls[i].name: graph.depth[i] for i in sorted(last)}, tuple(dict.fromkeys(calls[i].name for i in front))
+
+
+def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailGraph, front: list[int]) -> None:
+    end = f"the classifier {classifier}" if classifier else "the model's output"
+    blocking = [
+        i for i in graph.front if i >= 0 and i not in front and (not front or graph.depth[i] > graph.depth[front[0]])
+    ]
+    if classifier is None and (not front or blocking):
+        assert isinstance(run.output, Tensor)
+        raise UnsupportedHeadError(
+            f"the model's output, shape {tuple(run.output.shape)}, was made by {run.producer}; expected the output of "
+            "an nn.Linear on pooled features, or its softmax, or a pooled convolution: flatness of the last "
+            f"convolution needs a network that ends so; {_OTHER_WAY}"
+        )
+    if ANONYMOUS_CONVOLUTION in graph.front:
+        raise UnsupportedHeadError(
+            f"a functional convolution without a module feeds {end}; expected an nn.Conv2d module, whose weight can be "
+            f"found; {_OTHER_WAY}"
+        )
+    if blocking:
+        raise UnsupportedHeadError(
+            f"{run.calls[max(blocking)]} stands between the last convolution and {end}; several linear layers after "
+            f"the pooling are not covered: expected convolution, pooling, one linear classifier; {_OTHER_WAY}"
+        )
+    if not front:
+        raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {_OTHER_WAY}")

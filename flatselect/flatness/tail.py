@@ -1,0 +1,179 @@
+"""One forward pass that records gradients from the measured layers on, and nowhere before them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from flatselect.errors import ModelError, UnsupportedHeadError
+from flatselect.flatness.model_state import run_model
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One run of a measured layer.
+
+    Attributes:
+        input: What it was given; a copy, as a residual may be added to it in place.
+        output: What it gave, in the graph from the measured layers to the logits.
+    """
+
+    input: Tensor
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class TailPass:
+    """One batch between its measured layers and its logits.
+
+    Attributes:
+        calls: The runs of each measured layer, in the order of the layers.
+        features: Input h of the classifier, (n_images, n_features), with the tail's graph; the logits where the network
+            has no classifier of its own.
+        logits: z, (n_images, n_classes), with the tail's graph.
+        output: Output of the model.
+    """
+
+    calls: tuple[tuple[LayerCall, ...], ...]
+    features: Tensor
+    logits: Tensor
+    output: object
+
+    @property
+    def layer_outputs(self) -> list[Tensor]:
+        """The outputs of all calls of all layers, flat."""
+        return [call.output for calls in self.calls for call in calls]
+
+    @property
+    def end(self) -> Tensor:
+        """The features; the logits where no measured layer is upstream of the features."""
+        return self.features if self.features.requires_grad else self.logits
+
+    def differentiate(self, values: Tensor, cotangent: Tensor) -> list[list[Tensor]]:
+        """∂⟨cotangent, values⟩/∂output for every call of every layer; zeros where there is no way; the graph stays.
+
+        Raises:
+            ModelError: Something in the tail cannot be differentiated (a reentrant activation checkpoint).
+        """
+        try:
+            flat = iter(
+                torch.autograd.grad(
+                    values,
+                    self.layer_outputs,
+                    cotangent,
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+            )
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ModelError(
+                f"the model cannot be differentiated between its measured layers and its output: {error}"
+            ) from error
+        return [[next(flat) for _ in calls] for calls in self.calls]
+
+
+def run_tail(
+    model: nn.Module,
+    layers: Sequence[nn.Module],
+    classifier: nn.Module | None,
+    images: Tensor,
+    handles: list[RemovableHandle],
+    perturb: Callable[[Tensor], Tensor] | None = None,
+) -> TailPass:
+    """Runs the model without gradients up to the first measured layer's output, and with them from there on.
+
+    Args:
+        model: Undisturbed: in evaluation mode, its parameters not asking for gradients, under `torch.no_grad`.
+        layers: The measured layers.
+        classifier: Whose input and output are wanted; None where the model's output is all there is.
+        images: (n_images, channels, *size).
+        handles: Receives the hooks, so that they go also after an exception.
+        perturb: Changes the output of the layers that begin the tail, to see it elsewhere than the images put it.
+
+    Raises:
+        UnsupportedHeadError: A layer does not run, or the classifier not exactly once.
+    """
+    calls: list[list[LayerCall]] = [[] for _ in layers]
+    classified: list[tuple[Tensor, Tensor]] = []
+
+    def watch(runs: list[LayerCall], layer: nn.Module) -> RemovableHandle:
+        def note_call(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+            if not output.requires_grad:  # here the tail begins
+                output = output.detach() if perturb is None else perturb(output.detach())
+                output.requires_grad_()
+                torch.set_grad_enabled(True)
+            runs.append(LayerCall(first_input(args, kwargs).detach().clone(), output))
+            # A copy, so that an activation working in place does not work on what was recorded.
+            return output.clone()
+
+        return layer.register_forward_hook(note_call, with_kwargs=True)
+
+    def note_classifier(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+        classified.append((first_input(args, kwargs), output))
+        return output.clone()
+
+    own = [watch(runs, layer) for runs, layer in zip(calls, layers, strict=True)]
+    if classifier is not None:
+        own.append(classifier.register_forward_hook(note_classifier, with_kwargs=True))
+    handles.extend(own)
+    with torch.no_grad():
+        output = run_model(model, images)
+    for handle in own:
+        handle.remove()
+        handles.remove(handle)
+    if not all(calls):
+        raise UnsupportedHeadError("a measured layer does not run on some images; expected it to run on all")
+    if classifier is not None and len(classified) != 1:
+        raise UnsupportedHeadError(f"the classifier ran {len(classified)} times in one forward pass; expected once")
+    with torch.enable_grad():
+        if classifier is None:
+            features = logits = read_logits(output)
+        else:
+            features, logits = (tensor.flatten(1) for tensor in classified[0])
+    return TailPass(tuple(map(tuple, calls)), features, logits, output)
+
+
+def first_input(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
+    """A layer's input, given by position or by name."""
+    return args[0] if args else kwargs["input"]
+
+
+def read_logits(output: object) -> Tensor:
+    """A model's output as logits: the output itself, or its logarithm where it is probabilities.
+
+    softmax(log p) = p, and log p differs from the logits by one number an image, which no formula here sees.
+
+    Raises:
+        UnsupportedHeadError: The output is not one tensor (n_images, n_classes).
+    """
+    if not isinstance(output, Tensor) or output.ndim != 2 or not output.is_floating_point():
+        given = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise UnsupportedHeadError(
+            f"the model returns {given}, expected one tensor of logits (n_images, n_classes): "
+            "wrap it in a module that returns the logits"
+        )
+    return output.clamp_min(torch.finfo(output.dtype).tiny).log() if _are_probabilities(output.detach()) else output
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    sums = output.double().sum(1)
+    tolerance = output.shape[1] * 4 * torch.finfo(output.dtype).eps
+    return output.shape[1] > 1 and bool((output >= 0).all()) and bool(((sums - 1).abs() <= tolerance).all())
+
+
+def is_output_of_classifier(output: object, logits: Tensor) -> bool:
+    """Whether a model's output is the logits, or their softmax or log-softmax, by value."""
+    if not isinstance(output, Tensor) or output.shape != logits.shape:
+        return False
+    z = logits.detach().double()
+    tolerance = 64 * torch.finfo(logits.dtype).eps
+    for expected in (z, z.softmax(1), z.log_softmax(1)):
+        scale = max(1.0, float(expected.abs().max()))
+        if torch.allclose(output.detach().double(), expected, rtol=tolerance, atol=tolerance * scale):
+            return True
+    return False
