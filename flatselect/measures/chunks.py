@@ -1,0 +1,11 @@
+"""Cutting a set of images into pieces that fit in memory."""
+
+# Numbers held at once while a set is reduced: 32 MiB in float64. Products of matrices of this size are as fast as
+# larger ones.
+CHUNK_ELEMENTS = 2**22
+
+
+def iterate_chunks(n_images: int, n_elements: int) -> list[slice]:
+    """Cuts a set so that about `CHUNK_ELEMENTS` numbers are held at once, `n_elements` an image; at least one image."""
+    size = max(1, CHUNK_ELEMENTS // max(1, n_elements))
+    return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)]
