@@ -12,11 +12,19 @@ from flatselect.flatness.class_jacobians import LayerJacobian, add_classes
 from flatselect.flatness.closed_form import compute_closed_form
 from flatselect.flatness.head import Head, MeasuredLayer
 from flatselect.flatness.layer_values import QUANTITIES, LayerValues, Quantity
+from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.model_state import check_finite
-from flatselect.flatness.patches import LayerGeometry
 from flatselect.flatness.tail import TailPass
-from flatselect.measures import ImageCompanions, split_softmax, summarise_companions
+from flatselect.measures import (
+    COMPANION_NAMES,
+    LABEL_COMPANION_NAMES,
+    SET_COMPANION_NAMES,
+    ImageCompanions,
+    compute_set_companions,
+    split_softmax,
+    summarise_companions,
+)
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 # Well inside float32's range, so that no factor of a value above it has lost digits to underflow.
@@ -29,35 +37,49 @@ class GapFlatness:
     Per-image values are kept, so that batches, workers and one go give the same numbers.
     """
 
-    def __init__(self, head: Head, quantities: Collection[Quantity] = (), input_stds: Sequence[Tensor] | None = None):
+    def __init__(
+        self,
+        head: Head,
+        quantities: Collection[Quantity] = (),
+        companions: Collection[str] = (),
+        input_stds: Sequence[Tensor] | None = None,
+    ):
         """Starts without images.
 
         Args:
             head: What `find_head` found.
             quantities: What is wanted beside flatness, trace and diagonal, of `QUANTITIES`.
+            companions: More than the usual, of `SET_COMPANION_NAMES` and `LABEL_COMPANION_NAMES`.
             input_stds: For every layer, what its input channels are divided by and its kernel's multiplied with,
                 (C_in,) float64; None: nothing.
 
         Raises:
-            DataError: There is no such quantity.
+            DataError: There is no such quantity or companion.
         """
-        if unknown := set(quantities) - set(QUANTITIES):
+        known = (*COMPANION_NAMES, *SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES)
+        if unknown := set(companions) - set(known):
+            raise DataError(f"companions={sorted(unknown)}: unknown; expected any of {', '.join(known)}")
+        if unknown := set[str](quantities) - set(QUANTITIES):
             raise DataError(f"quantities={sorted(unknown)}: unknown; expected any of {', '.join(QUANTITIES)}")
         self.head = head
         self._quantities = frozenset(quantities)
+        self._set_companions = frozenset(companions) - set(COMPANION_NAMES)
         self._layers = [
-            _LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
+            LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
         ]
         self._values: list[list[LayerValues]] = [[] for _ in head.layers]
         self._companions: list[ImageCompanions] = []
+        self._kept_logits: list[Tensor] = []
+        self._kept_features: list[Tensor] = []
+        self._kept_labels: list[Tensor] = []
 
     @property
     def n_images(self) -> int:
         """Images so far."""
         return sum(len(part.confidence) for part in self._companions)
 
-    def update(self, tail: TailPass) -> None:
-        """Adds the images of one forward pass.
+    def update(self, tail: TailPass, labels: Tensor | None = None) -> None:
+        """Adds the images of one forward pass, with their labels where a companion needs them.
 
         Raises:
             NonFiniteError: A layer's input or the logits are NaN or infinite, or a value overflows float64.
@@ -70,6 +92,10 @@ class GapFlatness:
         for i, values in enumerate(self._compute_batch(tail, split)):
             self._values[i].append(values.cpu())
         self._companions.append(ImageCompanions.of(tail.logits, tail.features, split))
+        if self._set_companions:
+            self._kept_logits.append(tail.logits.detach().cpu())
+            self._kept_features.append(tail.features.detach().cpu())
+            self._kept_labels += [] if labels is None else [labels.cpu()]
 
     def _compute_batch(self, tail: TailPass, split: SoftmaxSplit) -> list[LayerValues]:
         found: dict[int, LayerValues] = {}
@@ -148,6 +174,9 @@ class GapFlatness:
         for own, others in zip(self._values, other._values, strict=True):
             own.extend(others)
         self._companions.extend(other._companions)
+        self._kept_logits.extend(other._kept_logits)
+        self._kept_features.extend(other._kept_features)
+        self._kept_labels.extend(other._kept_labels)
 
     def relative_error(self) -> float:
         """Standard error of κ over κ itself, so far; infinite for fewer than two images."""
@@ -183,7 +212,10 @@ class GapFlatness:
             exactness=self.head.exactness,
             standard_error=_find_standard_error(flatness),
             method="closed_form" if is_closed else "class_jacobians",
-            companions=summarise_companions(companions, flatness.mean().item(), classifier_weight),
+            companions={
+                **summarise_companions(companions, flatness.mean().item(), classifier_weight),
+                **self._compute_set_companions(classifier_weight),
+            },
             layers=tuple(
                 _describe_layer(layer, values, per_image)
                 for layer, values in zip(self.head.layers, layers, strict=True)
@@ -193,40 +225,16 @@ class GapFlatness:
             per_image_trace=trace if per_image else None,
         )
 
-
-class _LayerWeights:
-    """A layer's kernel rows as they are computed with."""
-
-    def __init__(self, layer: MeasuredLayer, input_std: Tensor | None):
-        self.geometry = LayerGeometry.of(layer.module)
-        self.dtype = torch.float64 if layer.module.weight.dtype == torch.float64 else torch.float32
-        self._weight = layer.module.weight.detach().flatten(1)  # (J, d)
-        self._input_std = input_std
-        self._grams: dict[torch.dtype, Tensor] = {}
-
-    def kernel(self, dtype: torch.dtype) -> Tensor:
-        """K, (J, d); each input channel multiplied by what the input is divided by."""
-        kernel = self._weight.to(dtype)
-        if self._input_std is None:
-            return kernel
-        std = self._input_std.to(kernel.device)
-        # A row of a grouped convolution meets its own group's channels.
-        by_row = std.view(self.geometry.groups, -1).repeat_interleave(len(kernel) // self.geometry.groups, 0)
-        return (kernel.double() * by_row.repeat_interleave(self.geometry.n_offsets, 1)).to(dtype)
-
-    def kernel_gram(self, dtype: torch.dtype) -> Tensor:
-        """KKᵀ, (J, J)."""
-        if dtype not in self._grams:
-            kernel = self.kernel(dtype)
-            self._grams[dtype] = kernel @ kernel.mT
-        return self._grams[dtype]
-
-    def prepare_input(self, given: Tensor, dtype: torch.dtype) -> Tensor:
-        """The layer's input, channels first."""
-        images = self.geometry.channels_first(given).to(dtype)
-        if self._input_std is None:
-            return images
-        return images / self._input_std.to(images.device, dtype).view(-1, *[1] * (images.ndim - 2))
+    def _compute_set_companions(self, classifier_weight: Tensor) -> dict[str, float]:
+        if not self._set_companions:
+            return {}
+        return compute_set_companions(
+            self._set_companions,
+            torch.cat(self._kept_logits),
+            torch.cat(self._kept_features),
+            classifier_weight.cpu(),
+            torch.cat(self._kept_labels) if self._kept_labels else None,
+        )
 
 
 def _describe_layer(layer: MeasuredLayer, values: LayerValues, per_image: bool) -> LayerFlatness:

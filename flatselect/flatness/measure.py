@@ -9,19 +9,14 @@ from torch import Tensor, nn
 
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness
+from flatselect.flatness.batches import Batch, find_image_axes, iterate_batches
 from flatselect.flatness.head import Head, find_head
 from flatselect.flatness.input_spread import find_input_stds
 from flatselect.flatness.layer_values import Quantity
 from flatselect.flatness.measurement import Measurement
-from flatselect.flatness.model_state import (
-    check_finite,
-    find_device,
-    find_dtype,
-    undisturbed_evaluation,
-    unwrap_compiled,
-)
-from flatselect.flatness.patches import CONVOLUTIONS
+from flatselect.flatness.model_state import find_device, find_dtype, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.tail import is_output_of_classifier, run_tail
+from flatselect.measures import LABEL_COMPANION_NAMES
 
 # Numbers that the graphs of a deep tail may hold at once: 1 GiB in float32.
 _GRAPH_ELEMENTS = 2**28
@@ -38,6 +33,7 @@ def measure(
     head: Head | None = None,
     device: torch.device | str | None = None,
     quantities: Collection[Quantity] = (),
+    companions: Collection[str] = (),
     normalize_inputs: bool = False,
     relative_error: float | None = None,
     per_image: bool = False,
@@ -60,7 +56,7 @@ def measure(
         model: Any module that ends in convolution, pooling, linear classifier, with anything in between that acts
             within an image. Its output is the logits, or their softmax or log-softmax.
         data: Images (n_images, channels, *size), or an iterable of such batches or of (images, labels) batches, whose
-            labels are not looked at. Batches may differ in the images' size.
+            labels are not looked at unless a companion needs them. Batches may differ in the images' size.
         layer: Another convolution or linear layer, by name.
         layers: Several by name, or "all": every convolution and linear layer; the Measurement's own numbers are then
             sums over them.
@@ -68,6 +64,8 @@ def measure(
         device: Where the model must be; default: where it is. Images are moved there.
         quantities: What to compute of each layer beside flatness, trace and their diagonal: "input_channel_flatness",
             "max_eigenvalue_flatness", "block_traces" (see `LayerFlatness`).
+        companions: More companions than the usual: of `flatselect.measures.SET_COMPANION_NAMES`, and of
+            `LABEL_COMPANION_NAMES` where the data is (images, labels) batches. They keep all features and logits.
         normalize_inputs: Divide each input channel of a layer by its standard deviation over the data, and multiply the
             kernel's weights on it by the same: the same function, and a κ that does not change when an input channel is
             rescaled against the kernel. The data is gone through twice.
@@ -79,7 +77,7 @@ def measure(
     Raises:
         UnsupportedHeadError: The network's end is not covered; names the layer and the reason.
         NonFiniteError: A weight or an activation is NaN or infinite; names it.
-        DataError: No images, or something that is not images.
+        DataError: No images, something that is not images, or no labels where they are needed.
         ModelError: The model is on another device, or cannot be differentiated through.
     """
     model = unwrap_compiled(model)
@@ -91,14 +89,15 @@ def measure(
             f"normalize_inputs goes through the data twice, but {type(data).__name__} can be gone through once: give a "
             "tensor, a list of batches or a DataLoader"
         )
-    n_axes = _find_image_axes(model)
-    batches = _iterate_images(data, batch_size, n_axes)
+    n_axes = find_image_axes(model)
+    labelled = [name for name in LABEL_COMPANION_NAMES if name in companions]
+    batches = iterate_batches(data, batch_size, n_axes, labelled)
     with undisturbed_evaluation(model, place) as handles:
         first = next(batches, None)
         if first is None:
             raise DataError("no images were given to measure flatness on; expected at least one")
         if head is None:
-            head = find_head(model, first, layer, place, layers=layers)
+            head = find_head(model, first.images, layer, place, layers=layers)
         else:
             _check_head(model, head, layer, layers)
 
@@ -108,11 +107,13 @@ def measure(
 
         stds = None
         if normalize_inputs:
-            stds = find_input_stds(model, head, map(prepare, _iterate_images(data, batch_size, n_axes)), handles)
-        total = GapFlatness(head, quantities, stds)
-        for images in _cut(chain([first], batches), head):
-            tail = run_tail(model, [found.module for found in head.layers], head.classifier, prepare(images), handles)
-            total.update(tail)
+            all_images = (prepare(batch.images) for batch in iterate_batches(data, batch_size, n_axes))
+            stds = find_input_stds(model, head, all_images, handles)
+        total = GapFlatness(head, quantities, companions, stds)
+        modules = [found.module for found in head.layers]
+        for batch in _cut(chain([first], batches), head):
+            tail = run_tail(model, modules, head.classifier, prepare(batch.images), handles)
+            total.update(tail, batch.labels)
             if head.classifier is not None and not is_output_of_classifier(tail.output, tail.logits):
                 raise UnsupportedHeadError(
                     f"the model's output is the output of {head.classifier_name!r} on some images only; expected a "
@@ -121,8 +122,6 @@ def measure(
             has_enough = total.n_images >= _LEAST_IMAGES_TO_STOP
             if relative_error is not None and has_enough and total.relative_error() <= relative_error:
                 break
-                if total.relative_error() <= relative_error:
-                    break
         return total.compute(per_image=per_image)
 
 
@@ -135,44 +134,9 @@ def _check_head(model: nn.Module, head: Head, layer: str | None, layers: object)
             raise ModelError(f"the head's layer {found.name!r} is not this model's: find the head of this very model")
 
 
-def _cut(batches: Iterable[Tensor], head: Head) -> Iterator[Tensor]:
+def _cut(batches: Iterable[Batch], head: Head) -> Iterator[Batch]:
     """The batches, in smaller ones where the graph of a deep tail would take too much memory."""
     is_deep = any(layer.method == "class_jacobians" for layer in head.layers)
     largest = max(1, _GRAPH_ELEMENTS // max(1, head.n_graph_elements))
     for batch in batches:
         yield from batch.split(largest) if is_deep else (batch,)
-
-
-def _find_image_axes(model: nn.Module) -> set[int]:
-    """How many axes a batch of images may have: as the model's convolutions take it."""
-    found = {len(module.kernel_size) + 2 for module in model.modules() if isinstance(module, CONVOLUTIONS)}
-    return found or {4}
-
-
-def _iterate_images(data: Tensor | Iterable[object], batch_size: int, n_axes: set[int]) -> Iterator[Tensor]:
-    """Yields the batches that hold images, labels dropped."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise DataError(f"batch_size={batch_size}; expected a whole number of at least 1")
-    if isinstance(data, (tuple, list)) and len(data) == 2 and _are_labels(data[1]):
-        data = [data]  # one (images, labels) batch
-    try:
-        batches = iter(torch.split(data, batch_size) if isinstance(data, Tensor) else data)
-    except TypeError as error:
-        raise DataError(
-            f"the data is {type(data).__name__}; expected a tensor of images or an iterable of batches"
-        ) from error
-    for number, batch in enumerate(batches):
-        images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-        if not isinstance(images, Tensor) or images.ndim not in n_axes:
-            given = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise DataError(
-                f"batch {number} of the data is {given}; expected a tensor of images (n_images, channels, height, "
-                "width), or (images, labels); a Dataset of single images needs a DataLoader around it"
-            )
-        if len(images):
-            check_finite(images, f"batch {number} of the images")
-            yield images
-
-
-def _are_labels(value: object) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 1

@@ -11,7 +11,7 @@ def compute_last_linear_flatness(
 ) -> float:
     """Relative flatness κ of the classifier's weight W, a mean over images (no unit).
 
-    Petzka et al. 2021 (NeurIPS), Definition 3. The Hessian of one image's cross-entropy in W is
+    Petzka et al. 2021 (NeurIPS). The Hessian of one image's cross-entropy in W is
     (diag(p) − ppᵀ) ⊗ hhᵀ, whatever the label; summed by the definition,
 
         κ = Σ_cc' ⟨W_c, W_c'⟩ Tr H_cc' = ‖h‖² (Σ_c p_c ‖W_c‖² − ‖Σ_c p_c W_c‖²) = ½ ‖h‖² Σ_cc' p_c p_c' ‖W_c − W_c'‖².
