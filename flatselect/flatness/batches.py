@@ -34,7 +34,7 @@ def iterate_batches(
 
     Args:
         data: As `measure` takes it.
-        batch_size: Images a batch, where data is one tensor.
+        batch_size: Images a batch, where data is one tensor or one (images, labels) pair.
         n_axes: How many axes a batch of images may have.
         label_companions: What labels are needed for; without any, they are not looked at.
 
@@ -45,7 +45,7 @@ def iterate_batches(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise DataError(f"batch_size={batch_size}; expected a whole number of at least 1")
     if isinstance(data, (tuple, list)) and len(data) == 2 and _are_labels(data[1]):
-        data = [data]  # one (images, labels) batch
+        data = _split_pair(data[0], data[1], batch_size)
     try:
         batches: Iterator[object] = iter(data.split(batch_size) if isinstance(data, Tensor) else data)
     except TypeError as error:
@@ -71,6 +71,12 @@ def iterate_batches(
         if len(images):
             check_finite(images, f"batch {number} of the images")
             yield Batch(images, labels if label_companions else None)
+
+
+def _split_pair(images: object, labels: Tensor, batch_size: int) -> Iterable[object]:
+    if not isinstance(images, Tensor) or len(images) != len(labels):
+        return [(images, labels)]
+    return zip(images.split(batch_size), labels.split(batch_size), strict=True)
 
 
 def _are_labels(value: object) -> bool:

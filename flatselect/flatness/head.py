@@ -1,7 +1,6 @@
 """Finding a network's head: the layers to measure, its classifier, and what lies between."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.front import find_classifier, find_front
 from flatselect.flatness.layer_calls import RecordedRun, check_call, is_close, record_run
+from flatselect.flatness.layer_choice import check_layer, find_by_name, say_how_to_name
 from flatselect.flatness.model_state import (
     check_weights_finite,
     find_device,
@@ -118,91 +118,66 @@ def find_head(
         NonFiniteError: A weight or an output is NaN or infinite.
         ModelError: The model is on another device or cannot be differentiated.
     """
+    model = unwrap_compiled(model)
+    place = find_device(model, device)
+    with undisturbed_evaluation(model, place) as handles:
+        head, first_output = locate_head(model, images, layer, layers, place, handles)
+        alone = images[:1].detach().clone().to(place, find_dtype(model) if images.is_floating_point() else None)
+        check_output_of_first_image(first_output, run_model(model, alone))
+        return head
+
+
+def locate_head(
+    model: nn.Module,
+    images: Tensor,
+    layer: str | None,
+    layers: Literal["all"] | Sequence[str] | None,
+    place: torch.device,
+    handles: list[RemovableHandle],
+) -> tuple[Head, object]:
+    """`find_head` of an undisturbed model, and the model's output for the first image.
+
+    It is for the caller to compare that with the same image's output in other company (`check_output_of_first_image`).
+    """
     if layer is not None and layers is not None:
         raise UnsupportedHeadError(f"layer={layer!r} and layers={layers!r} were both given; expected one of the two")
     wanted = (layer,) if layer is not None else layers if layers is None or layers == "all" else tuple(layers)
-    model = unwrap_compiled(model)
-    place = find_device(model, device)
     check_weights_finite(model)
-    with undisturbed_evaluation(model, place) as handles:
-        first = images[:1].detach()
-        # Beside it a much fainter copy: in its company, batch statistics are other than in the first one's own.
-        batch = torch.cat([first, (first / 8).to(first.dtype)])
-        batch = batch.to(place, find_dtype(model) if batch.is_floating_point() else None)
-        version = batch._version
-        run = record_run(model, batch, handles)
-        overwrites_images = batch._version != version
-        classifier = find_classifier(run)
-        front, candidates = find_front(run, classifier, is_needed=wanted is None)
-        refused: dict[str, str] = {}
-        if wanted is None:
-            chosen = list(front)
-        else:
-            chosen, refused = _find_by_name(model, run, wanted, len(batch))
-        for name in chosen:
-            _check_layer(model, run, name, len(batch), is_named=wanted is not None)
-        if classifier is not None:
-            check_call(model, classifier, len(batch))
-        batch = images[:2].detach().to(batch)
-        _check_output_of_one_image(run.output, run_model(model, batch[:1].clone()))
-        # Few positions show little of the noise: then each image is run under more than one.
-        n_positions = min(call.output[0].numel() // call.output.shape[1] for call in run.calls if call.name in chosen)
-        batch = torch.cat([batch] * (1 if len(batch) >= 2 and n_positions >= 16 else 2))
-        head = Head(
-            (),
-            classifier.name if classifier else "",
-            classifier.module if classifier else None,  # type: ignore[arg-type]
-            candidates,
-            refused,
-            overwrites_images,
-            _count_graph_elements(run, chosen),
-        )
-        measured = _find_layers(model, head, chosen, front, batch, handles, is_named=wanted is not None)
-        if classifier is None and wanted is None:
-            _check_output_is_logits(run.output, measured)
-        return dataclasses.replace(head, layers=measured)
-
-
-def _find_by_name(
-    model: nn.Module, run: RecordedRun, wanted: Literal["all"] | tuple[str, ...], n_images: int
-) -> tuple[list[str], dict[str, str]]:
-    """The layers asked for, in the order they run, and why others of all are left out."""
-    ran = list(dict.fromkeys(call.name for call in run.calls))
-    if wanted == "all":
-        refused: dict[str, str] = {}
-        for name in ran:
-            try:
-                _check_layer(model, run, name, n_images, is_named=True)
-            except UnsupportedHeadError as error:
-                refused[name] = str(error)
-        names = [name for name in ran if name not in refused]
-        if not names:
-            raise UnsupportedHeadError(
-                "no layer of this model can be measured: " + ("; ".join(refused.values()) or "it has none")
-            )
-        return names, refused
-    for name in wanted:
-        if name not in ran:
-            kinds = {other: type(module).__name__ for other, module in model.named_modules()}
-            if kinds.get(name, "").startswith(("Conv", "Linear")):
-                raise UnsupportedHeadError(f"layer={name!r} does not run in the model's forward pass")
-            near = difflib.get_close_matches(name, ran, n=3) or ran[-3:]
-            given = f"is of type {kinds[name]}" if name in kinds else "is not in the model"
-            raise UnsupportedHeadError(
-                f"layer={name!r} {given}; expected the name of a convolution or linear layer, such as {', '.join(near)}"
-            )
-    return [name for name in ran if name in wanted], {}
-
-
-def _check_layer(model: nn.Module, run: RecordedRun, name: str, n_images: int, *, is_named: bool) -> None:
-    calls = [call for call in run.calls if call.name == name]
-    for call in calls:
-        check_call(model, call, n_images)
-    if len(calls) > 1 and not is_named:
-        raise UnsupportedHeadError(
-            f"the last convolution {calls[0]} runs {len(calls)} times in one forward pass: its weight acts in several "
-            f"places, which the closed form does not cover; {_say_how_to_name(name)}"
-        )
+    images = images[:2].detach().to(place, find_dtype(model) if images.is_floating_point() else None)
+    first = images[:1]
+    # Another image's place is taken by a much fainter copy: with it, batch statistics are other than in the first
+    # one's own company, and than in the given images'.
+    batch = torch.cat([first, (first / 8).to(first.dtype)])
+    version = batch._version
+    run = record_run(model, batch, handles)
+    overwrites_images = batch._version != version
+    classifier = find_classifier(run)
+    front, candidates = find_front(run, classifier, is_needed=wanted is None)
+    refused: dict[str, str] = {}
+    if wanted is None:
+        chosen = list(front)
+    else:
+        chosen, refused = find_by_name(model, run, wanted, len(batch))
+    for name in chosen:
+        check_layer(model, run, name, len(batch), is_named=wanted is not None)
+    if classifier is not None:
+        check_call(model, classifier, len(batch))
+    # Few positions show little of the noise: then each image is run under more than one.
+    n_positions = min(call.output[0].numel() // call.output.shape[1] for call in run.calls if call.name in chosen)
+    images = torch.cat([images] * (1 if len(images) >= 2 and n_positions >= 16 else 2))
+    head = Head(
+        (),
+        classifier.name if classifier else "",
+        classifier.module if classifier else None,  # type: ignore[arg-type]
+        candidates,
+        refused,
+        overwrites_images,
+        _count_graph_elements(run, chosen),
+    )
+    measured = _find_layers(model, head, chosen, front, images, handles, is_named=wanted is not None)
+    if classifier is None and wanted is None:
+        _check_output_is_logits(run.output, measured)
+    return dataclasses.replace(head, layers=measured), run.output
 
 
 def _find_layers(
@@ -240,7 +215,7 @@ def _find_layers(
                 raise UnsupportedHeadError(
                     f"the classifier takes {tail.features.shape[1]} features from the {module.weight.shape[0]} "
                     f"channels of {name!r}, several of each channel (a flattened map), where one a channel was "
-                    f"expected: pool the map to 1×1 first; or {_say_how_to_name(name)}"
+                    f"expected: pool the map to 1×1 first; or {say_how_to_name(name)}"
                 )
         measured.append(MeasuredLayer(name, module, channel_features, exactness))
     if is_named:
@@ -259,21 +234,21 @@ def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], depth: M
     return any(depth[other.name] > depth[layer.name] and feeds_the_same(other) for other in layers)
 
 
-def _say_how_to_name(name: str) -> str:
-    return f"layer={name!r} measures it all the same, exactly, at the price of one backward pass a class"
-
-
 def _count_graph_elements(run: RecordedRun, names: Sequence[str]) -> int:
     begin = min(i for i, call in enumerate(run.calls) if call.name in names)
     # Beside each layer's output the graph holds its input, and those of norms and activations after it.
     return 4 * sum(call.output[0].numel() for call in run.calls[begin:])
 
 
-def _check_output_of_one_image(together: object, alone: object) -> None:
-    """Refuses a model whose output for the first image differs when that is the only one of its batch."""
-    if not isinstance(together, Tensor) or not isinstance(alone, Tensor):
+def check_output_of_first_image(output: object, in_other_company: object) -> None:
+    """Refuses a model whose output for the first image of a batch changes with the others.
+
+    Raises:
+        UnsupportedHeadError: It does.
+    """
+    if not isinstance(output, Tensor) or not isinstance(in_other_company, Tensor):
         return
-    if not is_close(alone[:1], together[:1], least_tolerance=1e-2):
+    if not is_close(in_other_company[:1], output[:1], least_tolerance=1e-2):
         raise UnsupportedHeadError(
             "the model's output for one image changes with the other images of its batch, or from run to run (a batch "
             "norm with track_running_stats=False, or dropout, in evaluation mode?): flatness is defined image by image"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.batches import Batch, find_image_axes, iterate_batches
-from flatselect.flatness.head import Head, find_head
+from flatselect.flatness.head import Head, check_output_of_first_image, locate_head
 from flatselect.flatness.input_spread import find_input_stds
 from flatselect.flatness.layer_values import Quantity
 from flatselect.flatness.measurement import Measurement
@@ -60,7 +60,8 @@ def measure(
         layer: Another convolution or linear layer, by name.
         layers: Several by name, or "all": every convolution and linear layer; the Measurement's own numbers are then
             sums over them.
-        head: What `find_head` found for this model: saves finding it again. Its weights may have changed since.
+        head: What `find_head` found for this model: saves finding it again. Weights may have changed since, as long as
+            they connect the same channels (a gate that was 0 then hides what it gates).
         device: Where the model must be; default: where it is. Images are moved there.
         quantities: What to compute of each layer beside flatness, trace and their diagonal: "input_channel_flatness",
             "max_eigenvalue_flatness", "block_traces" (see `LayerFlatness`).
@@ -96,8 +97,9 @@ def measure(
         first = next(batches, None)
         if first is None:
             raise DataError("no images were given to measure flatness on; expected at least one")
+        first_output: object = None
         if head is None:
-            head = find_head(model, first.images, layer, place, layers=layers)
+            head, first_output = locate_head(model, first.images, layer, layers, place, handles)
         else:
             _check_head(model, head, layer, layers)
 
@@ -113,6 +115,8 @@ def measure(
         modules = [found.module for found in head.layers]
         for batch in _cut(chain([first], batches), head):
             tail = run_tail(model, modules, head.classifier, prepare(batch.images), handles)
+            check_output_of_first_image(first_output, tail.output)
+            first_output = None
             total.update(tail, batch.labels)
             if head.classifier is not None and not is_output_of_classifier(tail.output, tail.logits):
                 raise UnsupportedHeadError(
