@@ -1,7 +1,7 @@
 """What users give as images, batch by batch."""
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -73,7 +73,7 @@ def iterate_batches(
             yield Batch(images, labels if label_companions else None)
 
 
-def _split_pair(images: object, labels: Tensor, batch_size: int) -> Iterable[object]:
+def _split_pair(images: object, labels: Any, batch_size: int) -> Iterable[object]:
     if not isinstance(images, Tensor) or len(images) != len(labels):
         return [(images, labels)]
     return zip(images.split(batch_size), labels.split(batch_size), strict=True)

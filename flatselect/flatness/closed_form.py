@@ -11,6 +11,8 @@ from flatselect.measures.softmax_split import SoftmaxSplit
 _CHUNK_ELEMENTS = 2**24
 # The same for J×J arrays on a CPU, which are read several times and should stay in its cache.
 _CACHED_ELEMENTS = 2**19
+# Rows of a symmetric matrix formed at once.
+_BLOCK_ROWS = 256
 
 
 def compute_closed_form(
@@ -77,28 +79,55 @@ def compute_closed_form(
 def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Σ_c A_c (KKᵀ ∘ L·Rᵀ) A_cᵀ of every image, (n_images,) float64.
 
+    The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are formed.
+
     Args:
         kernel_gram: KKᵀ, (J, J).
         factor: A, (n_images, n_classes, J).
         left: L, (n_images, J, rank).
-        right: R, (n_images, J, rank).
+        right: R, (n_images, J, rank), with L·Rᵀ symmetric.
     """
     (n_images, n_classes, n_channels), rank = factor.shape, left.shape[2]
-    total = torch.empty(n_images, dtype=torch.float64, device=factor.device)
+    total = torch.zeros(n_images, dtype=torch.float64, device=factor.device)
+    blocks = _cut_rows(n_channels)
     # Reading and writing J×J numbers an image takes as long as some 16 multiplications each; below that it is quicker
     # to spread the rank over the rows of one large product: Σ_cr (A_c ∘ L_r) KKᵀ (A_c ∘ R_r)ᵀ.
-    if n_classes * rank <= n_classes + rank + 16:
-        for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels):
-            rows_left = factor[chunk, :, None] * left[chunk].mT[:, None]  # (n_images, n_classes, rank, J)
-            rows_right = factor[chunk, :, None] * right[chunk].mT[:, None]
-            total[chunk] = ((rows_left @ kernel_gram) * rows_right).sum((1, 2, 3), dtype=torch.float64)
-        return total
-    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
-    for chunk in iterate_chunks(n_images, n_channels**2, n_held):
-        pair_products = torch.bmm(left[chunk], right[chunk].mT)
-        pair_products *= kernel_gram
-        total[chunk] = (torch.bmm(factor[chunk], pair_products) * factor[chunk]).sum((1, 2), dtype=torch.float64)
+    is_thin = n_classes * rank <= n_classes + rank + 16
+    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" and not is_thin else _CHUNK_ELEMENTS
+    for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels if is_thin else n_channels**2, n_held):
+        factors, lefts, rights = factor[chunk], left[chunk], right[chunk]
+        if is_thin:
+            rows_left = (factors[:, :, None] * lefts.mT[:, None]).flatten(1, 2)  # (n_images, n_classes·rank, J)
+            rows_right = (factors[:, :, None] * rights.mT[:, None]).flatten(1, 2)
+        for rows in blocks:
+            columns = slice(rows.start, None)
+            if is_thin:
+                products = (rows_left[..., rows] @ kernel_gram[rows, columns]) * rows_right[..., columns]
+            else:
+                pairs = torch.bmm(lefts[:, rows], rights[:, columns].mT)
+                pairs *= kernel_gram[rows, columns]
+                products = torch.bmm(factors[..., rows], pairs) * factors[..., columns]
+            n_rows = rows.stop - rows.start
+            on_diagonal = products[..., :n_rows].sum((1, 2), dtype=torch.float64)
+            total[chunk] += on_diagonal + 2 * products[..., n_rows:].sum((1, 2), dtype=torch.float64)
     return total
+
+
+def _cut_rows(n_rows: int) -> list[slice]:
+    """Blocks of rows of a symmetric matrix, as small as products are still fast."""
+    size = max(_BLOCK_ROWS, -(-n_rows // 8))
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def make_gram(rows: Tensor) -> Tensor:
+    """The Gram X·Xᵀ of rows, (J, J), formed on and above the diagonal and mirrored."""
+    gram = rows.new_empty(len(rows), len(rows))
+    for block in _cut_rows(len(rows)):
+        columns = slice(block.start, None)
+        products = rows[block] @ rows[columns].mT
+        gram[block, columns] = products
+        gram[columns, block] = products.mT
+    return gram
 
 
 def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offsets: int) -> Tensor:

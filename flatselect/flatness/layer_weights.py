@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from flatselect.flatness.closed_form import make_gram
 from flatselect.flatness.head import MeasuredLayer
 from flatselect.flatness.patches import LayerGeometry
 
@@ -30,8 +31,7 @@ class LayerWeights:
     def kernel_gram(self, dtype: torch.dtype) -> Tensor:
         """KKᵀ, (J, J)."""
         if dtype not in self._grams:
-            kernel = self.kernel(dtype)
-            self._grams[dtype] = kernel @ kernel.mT
+            self._grams[dtype] = make_gram(self.kernel(dtype))
         return self._grams[dtype]
 
     def prepare_input(self, given: Tensor, dtype: torch.dtype) -> Tensor:
