@@ -16,7 +16,7 @@ import multiprocessing
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +74,7 @@ def calibrate_batch_norms(model: nn.Module, size: int, device: torch.device) -> 
     model.eval()
 
 
-def forward_plain(model: nn.Module, images: Tensor) -> None:
+def forward_plain(model: nn.Module, images: Iterable[Tensor]) -> None:
     with torch.no_grad():
         for batch in images:
             model(batch)
@@ -94,18 +94,18 @@ def make_calls(model: nn.Module, images: Tensor) -> dict[str, Callable[[], objec
 
 
 def time_alternately(
-    calls: dict[str, Callable[[], object]], device: torch.device, repeats: int
+    calls: dict[str, Callable[[], object]], device: torch.device, repeats: int, uncounted: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each call, in turn, so that a busy machine slows all alike; the first round is not counted."""
+    """Seconds of each call, in turn, so that a busy machine slows all alike; the first rounds are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats + 1):
+    for _ in range(uncounted + repeats):
         for name, call in calls.items():
             synchronise(device)
             start = time.perf_counter()
             call()
             synchronise(device)
             seconds[name].append(time.perf_counter() - start)
-    return {name: values[1:] for name, values in seconds.items()}
+    return {name: values[uncounted:] for name, values in seconds.items()}
 
 
 def synchronise(device: torch.device) -> None:
@@ -168,7 +168,7 @@ def compare(setting: Setting, repeats: int, with_memory: bool) -> list[list[str]
             f"{median(seconds[name]):.4f}",
             f"{min(seconds[name]) / min(seconds['forward']):.3f}",
             f"{median(seconds[name]) / median(seconds['forward']):.3f}",
-            *([f"{memory[name]:.1f}", f"{memory[name] / memory['forward']:.3f}"] if name in memory else ["", ""]),
+            *([f"{memory[name]:.1f}", f"{memory[name] / memory['forward']:.3f}"] if name in memory else []),
         ]
         for name in calls
     ]
@@ -198,21 +198,21 @@ def compare_layers(setting: Setting, repeats: int) -> list[list[str]]:
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Columns padded to their widest entry; the first two to the left."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
+    """Columns padded to their widest entry, names to the left; a row may end early."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(len(header))]
+    for line in lines:
         cells = [
-            entry.ljust(width) if i < 2 else entry.rjust(width)
-            for i, (entry, width) in enumerate(zip(row, widths, strict=True))
+            entry.ljust(width) if title in ("network", "call", "method") else entry.rjust(width)
+            for entry, width, title in zip(line, widths, header, strict=False)
         ]
         print("  ".join(cells).rstrip(), flush=True)
 
 
-def add_setting_options(parser: argparse.ArgumentParser, *, size: int, batch: int, batches: int) -> None:
+def add_setting_options(parser: argparse.ArgumentParser, size: int) -> None:
     parser.add_argument("--model", default="resnet18", help="a torchvision classification model")
     parser.add_argument("--size", type=int, default=size, help="height and width of the images")
-    parser.add_argument("--batch", type=int, default=batch)
-    parser.add_argument("--batches", type=int, default=batches)
+    parser.add_argument("--batch", type=int, default=64, help="images in a batch")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float64"])
@@ -231,7 +231,8 @@ def describe_machine(setting: Setting) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_setting_options(parser, size=32, batch=64, batches=1)
+    add_setting_options(parser, size=32)
+    parser.add_argument("--batches", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--suite", action="store_true", help="several networks instead of --model and --size")
@@ -253,7 +254,10 @@ def main() -> None:
         return
     settings = [replace(setting, model=model, size=size) for model, size in SUITE] if is_suite else [setting]
     header = ["network", "call", "min s", "median s", "ratio", "of medians", "peak MiB", "ratio"]
-    rows = [row for one in settings for row in compare(one, repeats, with_memory or is_suite)]
+    rows = []
+    for one in settings:
+        print(f"running {one}", file=sys.stderr, flush=True)
+        rows += compare(one, repeats, with_memory or is_suite)
     print_table(header, rows)
 
 
