@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import torchvision
@@ -88,8 +89,8 @@ def make_calls(model: nn.Module, images: Tensor) -> dict[str, Callable[[], objec
         "find_head": lambda: find_head(model, images[0]),
     }
     if _TAKES_HEAD:
-        head = find_head(model, images[0])
-        calls["measure, head known"] = lambda: measure(model, list(images), head=head)
+        known: dict[str, Any] = {"head": find_head(model, images[0])}
+        calls["measure, head known"] = lambda: measure(model, list(images), **known)
     return calls
 
 
@@ -189,7 +190,7 @@ def compare_layers(setting: Setting, repeats: int) -> list[list[str]]:
         "measure, last layer": lambda: measure(model, list(images)),
     }
     if _TAKES_LAYERS:
-        every_layer = {"layers": "all"}  # by name: a version without it is still type-checked
+        every_layer: dict[str, Any] = {"layers": "all"}
         calls["measure, all layers"] = lambda: measure(model, list(images), **every_layer)
     seconds = {name: min(values) for name, values in time_alternately(calls, images.device, repeats).items()}
     backward = setting.classes * seconds["one backward"]

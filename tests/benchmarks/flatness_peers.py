@@ -16,6 +16,7 @@ pairs of kernel rows.
 import argparse
 import copy
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def run_backpack(problem: Problem, batch: int) -> Estimate:
     layer = next(name for name, module in problem.model.named_modules() if module is problem.convolution)
     model = copy.deepcopy(problem.model)
     for module in model.modules():
-        if hasattr(module, "inplace"):
+        if isinstance(module, (nn.ReLU, nn.ReLU6)):
             module.inplace = False
     model, loss = extend(model, use_converter=True).eval(), extend(nn.CrossEntropyLoss(reduction="sum"))
     weight = model.get_submodule(layer).weight
@@ -205,7 +206,9 @@ def main() -> None:
         )
     header = ["method", "seconds", "× forward", "trace", "rel. error", "κ", "rel. error", "standard error over"]
     rows = [["forward pass, no gradients", f"{forward:.3f}", "1.00"]]
-    rows += [run_row(name, run, problem, repeats, forward, exact) for name, run in methods.items()]
+    for name, run in methods.items():
+        print(f"running {name}", file=sys.stderr, flush=True)
+        rows.append(run_row(name, run, problem, repeats, forward, exact))
     print_table(header, rows)
 
 
