@@ -25,9 +25,10 @@ def find_classifier(run: RecordedRun) -> RecordedCall | None:
         call
         for call in run.calls
         if call.is_linear_of_features
-        and is_output_of_classifier(run.output, call.output.flatten(1))
+        and call.features is not None
+        and is_output_of_classifier(run.output, call.features)
         # The pooled map of a convolution that works on a 1×1 map may equal it by chance: after a ReLU, say.
-        and (call.output.ndim == 2 or _is_reshaped(run.output, call.node))
+        and (len(call.output_shape) == 2 or _is_reshaped(run.output, call.node))
     ]
     if not found:
         return None

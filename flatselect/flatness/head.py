@@ -1,6 +1,7 @@
 """Finding a network's head: the layers to measure, its classifier, and what lies between."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.front import find_classifier, find_front
-from flatselect.flatness.layer_calls import RecordedRun, check_call, is_close, record_run
+from flatselect.flatness.layer_calls import RecordedRun, check_call, check_own_output, is_close, record_run
 from flatselect.flatness.layer_choice import check_layer, find_by_name, say_how_to_name
 from flatselect.flatness.model_state import (
     check_weights_finite,
@@ -163,7 +164,7 @@ def locate_head(
     if classifier is not None:
         check_call(model, classifier, len(batch))
     # Few positions show little of the noise: then each image is run under more than one.
-    n_positions = min(call.output[0].numel() // call.output.shape[1] for call in run.calls if call.name in chosen)
+    n_positions = min(call.n_positions for call in run.calls if call.name in chosen)
     images = torch.cat([images] * (1 if len(images) >= 2 and n_positions >= 16 else 2))
     head = Head(
         (),
@@ -174,10 +175,10 @@ def locate_head(
         overwrites_images,
         _count_graph_elements(run, chosen),
     )
-    measured = _find_layers(model, head, chosen, front, images, handles, is_named=wanted is not None)
+    measured, others = _find_layers(model, head, chosen, front, images, handles, wanted)
     if classifier is None and wanted is None:
         _check_output_is_logits(run.output, measured)
-    return dataclasses.replace(head, layers=measured), run.output
+    return dataclasses.replace(head, layers=measured, refused=refused | others), run.output
 
 
 def _find_layers(
@@ -187,9 +188,8 @@ def _find_layers(
     front: Mapping[str, int],
     images: Tensor,
     handles: list[RemovableHandle],
-    *,
-    is_named: bool,
-) -> tuple[MeasuredLayer, ...]:
+    wanted: Literal["all"] | Sequence[str] | None,
+) -> tuple[tuple[MeasuredLayer, ...], dict[str, str]]:
     """Runs the tail under noise and finds what each layer feeds.
 
     Args:
@@ -199,28 +199,47 @@ def _find_layers(
         front: Depth of those that may have a closed form, by name.
         images: A few.
         handles: Receives the hooks.
-        is_named: Whether the user asked for these layers.
+        wanted: What the user asked for; None for the last convolution.
+
+    Returns:
+        The layers, and why some of them are left out, where all were asked for.
     """
     modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
-    tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations)
+    name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
+    refused: dict[str, str] = {}
+
+    def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
+        name = name_of.get(layer, head.classifier_name)
+        try:
+            check_own_output(name, layer, given, output)
+        except UnsupportedHeadError as error:
+            if wanted != "all" or layer is head.classifier:
+                raise
+            refused[name] = str(error)
+
+    tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
     check_images_apart(tail, names)
     measured: list[MeasuredLayer] = []
     for i, (name, module, exactness) in enumerate(zip(names, modules, find_exactness(tail), strict=True)):
+        if name in refused:
+            continue
         channel_features: Tensor | None = None
         if name in front and len(tail.calls[i]) == 1 and tail.features.requires_grad:
             found = find_channel_features(tail, i, LayerGeometry.of(module))
             if isinstance(found, Tensor):
                 channel_features = found
-            elif found == "flattened" and not is_named:
+            elif found == "flattened" and wanted is None:
                 raise UnsupportedHeadError(
                     f"the classifier takes {tail.features.shape[1]} features from the {module.weight.shape[0]} "
                     f"channels of {name!r}, several of each channel (a flattened map), where one a channel was "
                     f"expected: pool the map to 1×1 first; or {say_how_to_name(name)}"
                 )
         measured.append(MeasuredLayer(name, module, channel_features, exactness))
-    if is_named:
-        return tuple(measured)
-    return tuple(layer for layer in measured if not _is_shortcut(layer, measured, front))
+    if not measured:
+        raise UnsupportedHeadError("no layer of this model can be measured: " + "; ".join(refused.values()))
+    if wanted is None:
+        measured = [layer for layer in measured if not _is_shortcut(layer, measured, front)]
+    return tuple(measured), refused
 
 
 def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], depth: Mapping[str, int]) -> bool:
@@ -237,7 +256,7 @@ def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], depth: M
 def _count_graph_elements(run: RecordedRun, names: Sequence[str]) -> int:
     begin = min(i for i, call in enumerate(run.calls) if call.name in names)
     # Beside each layer's output the graph holds its input, and those of norms and activations after it.
-    return 4 * sum(call.output[0].numel() for call in run.calls[begin:])
+    return 4 * sum(math.prod(call.output_shape[1:]) for call in run.calls[begin:])
 
 
 def check_output_of_first_image(output: object, in_other_company: object) -> None:

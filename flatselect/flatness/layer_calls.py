@@ -1,5 +1,6 @@
 """The runs of a network's convolutions and linear layers in one forward pass, as the search for its head needs them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +25,19 @@ class RecordedCall:
     Attributes:
         name: Of the layer in the model.
         module: The layer.
-        input: What it was given; a copy.
+        input_shape: Of what it was given.
         input_node: The autograd node that made the input; None where nothing recorded is upstream.
-        output: What it gave.
+        output_shape: Of what it gave.
+        features: What it gave, (n_rows, n_features), where that has no positions; else None.
         node: The autograd node that stands for its output.
     """
 
     name: str
     module: nn.Module
-    input: Tensor
+    input_shape: torch.Size
     input_node: Node | None
-    output: Tensor
+    output_shape: torch.Size
+    features: Tensor | None
     node: Node
 
     def __str__(self) -> str:
@@ -44,19 +47,29 @@ class RecordedCall:
     def is_convolution(self) -> bool:
         """Whether it works on a map, position by position: a linear layer on (n, height, width, channels) does too."""
         if isinstance(self.module, nn.Linear):
-            return self.input.ndim == 4
+            return len(self.input_shape) == 4
         return isinstance(self.module, (*CONVOLUTIONS, *TRANSPOSED))
 
     @property
     def is_linear_of_features(self) -> bool:
         """Whether it maps features without positions: a linear layer on rows, or a 1×1 convolution on 1×1 maps."""
         if isinstance(self.module, nn.Linear):
-            return self.input.ndim == 2
+            return len(self.input_shape) == 2
+        sizes = (*self.input_shape[2:], *self.output_shape[2:])
         return (
             isinstance(self.module, CONVOLUTIONS)
             and self.module.groups == 1
-            and self.input[0, 0].numel() == self.output[0, 0].numel() == self.module.weight[0, 0].numel() == 1
+            and math.prod(sizes) == self.module.weight[0, 0].numel() == 1
         )
+
+    @property
+    def n_channels(self) -> int:
+        return self.output_shape[-1 if isinstance(self.module, nn.Linear) else 1]
+
+    @property
+    def n_positions(self) -> int:
+        """Where a kernel row acts in one image."""
+        return math.prod(self.output_shape[1:]) // self.n_channels
 
 
 @dataclass(frozen=True)
@@ -72,13 +85,13 @@ class RecordedRun:
 
 
 def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle]) -> RecordedRun:
-    """Runs the undisturbed model once, with gradients from its first layer on.
+    """Runs the undisturbed model once, with a graph from its first layer on that is only good for walking.
 
     Raises:
         NonFiniteError: The output is NaN or infinite.
     """
     calls: list[RecordedCall] = []
-    outputs: list[tuple[str, Tensor]] = []
+    outputs: list[tuple[str, Tensor | None]] = []
 
     def record(name: str, module: nn.Module) -> None:
         def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
@@ -87,9 +100,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
             with torch.enable_grad():
                 marked = (output if output.requires_grad else output.detach().requires_grad_()).clone()
             assert marked.grad_fn is not None
-            calls.append(
-                RecordedCall(name, module, given.detach().clone(), given.grad_fn, output.detach(), marked.grad_fn)
-            )
+            features = output.detach().flatten(1) if output.ndim > 1 and output[0].numel() == output.shape[1] else None
+            calls.append(RecordedCall(name, module, given.shape, given.grad_fn, output.shape, features, marked.grad_fn))
             return marked
 
         handles.append(module.register_forward_hook(mark_output, with_kwargs=True))
@@ -97,7 +109,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     def remember(name: str, module: nn.Module) -> None:
         def note_output(_: nn.Module, args: Any, output: object) -> None:
             if isinstance(output, Tensor):
-                outputs.append((f"{name!r} ({type(module).__name__})", output.detach()))
+                value = output.detach().clone() if output.ndim == 2 else None
+                outputs.append((f"{name!r} ({type(module).__name__})", value))
 
         handles.append(module.register_forward_hook(note_output))
 
@@ -106,7 +119,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
             record(name, module)
         if next(module.children(), None) is None:
             remember(name, module)
-    with torch.enable_grad():
+    # Nothing is saved for a backward pass that never comes: all activations together are many.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)):
         output = run_model(model, images)
     for handle in handles:
         handle.remove()
@@ -119,14 +133,14 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 "the model's output holds NaN or infinite values although weights and images hold none"
             )
         for name_of_leaf, value in reversed(outputs):
-            if value.shape == output.shape and torch.equal(value, output):
+            if value is not None and value.shape == output.shape and torch.equal(value, output):
                 producer = name_of_leaf
                 break
     return RecordedRun(calls, output, producer)
 
 
 def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
-    """Refuses a layer whose output is not its own weight's, applied image by image.
+    """Refuses a layer that is not covered, as far as shapes say.
 
     Raises:
         UnsupportedHeadError: Names the layer and the reason.
@@ -142,21 +156,31 @@ def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
     if users:
         raise UnsupportedHeadError(f"{call} shares its weight with {users[0]!r}: not covered")
     geometry = LayerGeometry.of(module)
-    if call.input.ndim != (geometry.n_input_axes or max(call.input.ndim, 2)):
+    n_axes = len(call.input_shape)
+    if n_axes != (geometry.n_input_axes or max(n_axes, 2)):
         raise UnsupportedHeadError(
-            f"{call} works on an input of shape {tuple(call.input.shape)}; expected a batch, one row an image"
+            f"{call} works on an input of shape {tuple(call.input_shape)}; expected a batch, one row an image"
         )
-    if len(call.output) != n_images:
+    if call.output_shape[0] != n_images:
         raise UnsupportedHeadError(
-            f"{call} works on {len(call.output)} rows for {n_images} images (views, crops, windows or positions as "
+            f"{call} works on {call.output_shape[0]} rows for {n_images} images (views, crops, windows or positions as "
             "rows of a batch?); expected one row an image"
         )
-    own = geometry.apply(module, call.input)
-    if own.shape != call.output.shape or not is_close(own, call.output):
-        kind = "W·h + b" if isinstance(module, nn.Linear) else "the convolution"
+
+
+def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
+    """Refuses a layer whose output is not its own weight's.
+
+    Raises:
+        UnsupportedHeadError: Names the layer.
+    """
+    assert isinstance(layer, (*CONVOLUTIONS, nn.Linear))
+    own = LayerGeometry.of(layer).apply(layer, given)
+    if own.shape != output.shape or not is_close(own, output):
+        kind = "W·h + b" if isinstance(layer, nn.Linear) else "the convolution"
         raise UnsupportedHeadError(
-            f"{call} does not compute {kind} with its own weight (weight standardisation, normalised weight or "
-            "features?): flatness in that weight is not covered"
+            f"{name!r} ({type(layer).__name__}) does not compute {kind} with its own weight (weight standardisation, "
+            "normalised weight or features?): flatness in that weight is not covered"
         )
 
 

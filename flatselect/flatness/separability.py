@@ -15,6 +15,8 @@ from flatselect.records import Exactness
 # Relative to the largest slope of a channel: what rounding may leave of a zero.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _LOW_PRECISION_TOLERANCE = 5e-2
+# Of the numbers that spell a feature: each digit takes a backward pass through the tail.
+_DIGIT_BASE = 8
 
 
 def perturb_activations(activations: Tensor) -> Tensor:
@@ -33,16 +35,17 @@ def perturb_activations(activations: Tensor) -> Tensor:
 def _find_spread(activations: Tensor) -> Tensor:
     """Standard deviation channel by channel (axis 1 of a map, the last axis of rows); 1 where there is none."""
     axes = (0, *range(2, activations.ndim)) if activations.ndim > 2 else (0,)
-    spread = activations.std(dim=axes, correction=0, keepdim=True)
+    largest = activations.abs().max().clamp_min(torch.finfo(activations.dtype).tiny)  # squares may overflow
+    spread = largest * (activations / largest).std(dim=axes, correction=0, keepdim=True)
     return torch.where(spread > 0, spread, torch.ones_like(spread))
 
 
 def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Tensor | Literal["mixed", "flattened"]:
     """Which feature of the classifier each channel of the i-th layer feeds.
 
-    Feature j's cotangent is r_j, then in turn r_j·(1 + bit b of j): where channel k feeds feature j alone, the two
-    gradients' ratio at k is 1 or 2 and spells j in binary, whatever lies between. So slices (DenseNet), shuffles and
-    concatenations need no rule of their own.
+    Feature j's cotangent is r_j, then in turn r_j·(1 + digit of j / largest digit): where channel k feeds feature j
+    alone, the two gradients' ratio at k, between 1 and 2, spells j digit by digit, whatever lies between. So slices
+    (DenseNet), shuffles and concatenations need no rule of their own.
 
     Args:
         tail: A pass with perturbed activations, of at least two images; the layer runs once in it.
@@ -61,25 +64,28 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
 
     tolerance = find_tolerance(features.dtype)
     weights = _draw_weights(features)
-    base = find_slopes(weights)
-    largest = base.abs().amax(dim=(0, 2))  # (J,)
+    slopes = find_slopes(weights)
+    largest = slopes.abs().amax(dim=(0, 2))  # (J,)
     is_seen = largest > 0
-    strongest = base.abs().transpose(0, 1).flatten(1).argmax(1, keepdim=True)  # (J, 1)
-    is_clear = base.abs() > 0.01 * largest[:, None]
+    strongest = slopes.abs().transpose(0, 1).flatten(1).argmax(1, keepdim=True)  # (J, 1)
+    is_clear = slopes.abs() > 0.01 * largest[:, None]
 
+    base = _DIGIT_BASE if tolerance < 1e-3 else 2  # what half precision can tell apart
     index = torch.arange(n_features, device=features.device)
     of_channel = torch.zeros_like(strongest[:, 0])
     is_separable = is_flattened = True
-    for bit in range((n_features - 1).bit_length()):
-        doubled = 1 + (index >> bit & 1)
-        gradient = find_slopes(weights * doubled)
-        ratio = torch.where(is_clear, gradient / torch.where(is_clear, base, 1), 1)
-        bits = ratio > 1.5
-        is_flattened &= bool(((ratio - 1 - bits.double()).abs() <= 100 * tolerance).all())
-        bit_of_channel = bits.transpose(0, 1).flatten(1).gather(1, strongest)[:, 0].long()
-        of_channel |= bit_of_channel << bit
-        leak = (gradient - (1 + bit_of_channel)[:, None] * base).abs().amax(dim=(0, 2))
+    place = 1
+    while place < n_features:
+        factor = 1 + (index // place % base).double() / (base - 1)
+        gradient = find_slopes(weights * factor.to(weights.dtype))
+        ratio = torch.where(is_clear, gradient / torch.where(is_clear, slopes, 1), 1)
+        digits = ((ratio - 1) * (base - 1)).round().clamp(0, base - 1)
+        is_flattened &= bool(((ratio - 1) * (base - 1) - digits).abs().le(100 * tolerance * (base - 1)).all())
+        digit_of_channel = digits.transpose(0, 1).flatten(1).gather(1, strongest)[:, 0]
+        of_channel += digit_of_channel.long() * place
+        leak = (gradient - (1 + digit_of_channel / (base - 1))[:, None] * slopes).abs().amax(dim=(0, 2))
         is_separable &= bool((leak <= tolerance * largest).all())
+        place *= base
     if not is_separable:
         return "flattened" if is_flattened else "mixed"
     filled = _fill_unseen(of_channel, is_seen, n_features)

@@ -84,6 +84,7 @@ def run_tail(
     images: Tensor,
     handles: list[RemovableHandle],
     perturb: Callable[[Tensor], Tensor] | None = None,
+    inspect: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
 ) -> TailPass:
     """Runs the model without gradients up to the first measured layer's output, and with them from there on.
 
@@ -94,6 +95,7 @@ def run_tail(
         images: (n_images, channels, *size).
         handles: Receives the hooks, so that they go also after an exception.
         perturb: Changes the output of the layers that begin the tail, to see it elsewhere than the images put it.
+        inspect: Is shown every run of a measured layer and of the classifier: the layer, its input and its own output.
 
     Raises:
         UnsupportedHeadError: A layer does not run, or the classifier not exactly once.
@@ -103,6 +105,8 @@ def run_tail(
 
     def watch(runs: list[LayerCall], layer: nn.Module) -> RemovableHandle:
         def note_call(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+            if inspect is not None:
+                inspect(layer, first_input(args, kwargs).detach(), output.detach())
             if not output.requires_grad:  # here the tail begins
                 output = output.detach() if perturb is None else perturb(output.detach())
                 output.requires_grad_()
@@ -114,6 +118,8 @@ def run_tail(
         return layer.register_forward_hook(note_call, with_kwargs=True)
 
     def note_classifier(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+        if inspect is not None and classifier is not None and classifier not in layers:  # then it has been shown
+            inspect(classifier, first_input(args, kwargs).detach(), output.detach())
         classified.append((first_input(args, kwargs), output))
         return output.clone()
 

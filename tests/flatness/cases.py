@@ -523,7 +523,7 @@ CASES: dict[str, Case] = {
     ),
     "batch_statistics": Case(
         lambda: sequential(conv(), nn.BatchNorm2d(6, track_running_stats=False), nn.ReLU()),
-        refusal="changes with the other images",
+        refusal="depend on the other images of the batch",
     ),
     "sigmoid": Case(
         lambda: nn.Sequential(
