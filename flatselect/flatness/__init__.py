@@ -4,6 +4,21 @@ from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.head import Head, find_head
 from flatselect.flatness.measure import measure
 from flatselect.flatness.measurement import Measurement
-from flatselect.flatness.reference import ReferenceFlatness, reference_flatness
+from flatselect.flatness.reference import (
+    GradientFlatness,
+    ReferenceFlatness,
+    reference_by_gradients,
+    reference_flatness,
+)
 
-__all__ = ["GapFlatness", "Head", "Measurement", "ReferenceFlatness", "find_head", "measure", "reference_flatness"]
+__all__ = [
+    "GapFlatness",
+    "GradientFlatness",
+    "Head",
+    "Measurement",
+    "ReferenceFlatness",
+    "find_head",
+    "measure",
+    "reference_by_gradients",
+    "reference_flatness",
+]
