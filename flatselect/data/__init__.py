@@ -2,7 +2,7 @@
 
 from flatselect.data.dataset import Dataset, TensorDataset
 from flatselect.data.folder import FolderDataset
-from flatselect.data.loading import load_audit_set, load_training_set
+from flatselect.data.loading import load_audit_set, load_measured_set, load_training_set
 from flatselect.data.splits import draw_stratified, split_holdout
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "TensorDataset",
     "draw_stratified",
     "load_audit_set",
+    "load_measured_set",
     "load_training_set",
     "split_holdout",
 ]

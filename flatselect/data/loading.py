@@ -42,6 +42,22 @@ def load_training_set(config: DataSection, seed: int) -> Dataset:
     return _normalize(dataset, config, seed)
 
 
+def load_measured_set(config: DataSection, seed: int) -> AnySet:
+    """Loads all of `data.train` to be measured on, resized and normalised.
+
+    Nothing that is measured looks at a label: classes may be missing, and all images may be of one.
+
+    Args:
+        config: A `[data]` section; its `size` is not looked at.
+        seed: Of the sample of a folder's images whose mean and standard deviation are measured.
+
+    Raises:
+        DataError: The set is missing or corrupt, or does not fit another key.
+    """
+    dataset = _open_set("train", config.train, config)
+    return _normalize(_resize(dataset, config.image_size), config, seed)
+
+
 def load_audit_set(config: DataSection, training_set: Dataset, seed: int) -> Dataset:
     """Loads `data.audit`, with the classes, the input shape and the normalisation of the training set.
 

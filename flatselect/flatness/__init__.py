@@ -4,10 +4,16 @@ from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.head import Head, MeasuredLayer, find_head
 from flatselect.flatness.measure import measure
 from flatselect.flatness.measurement import LayerFlatness, Measurement
-from flatselect.flatness.reference import ReferenceFlatness, reference_flatness
+from flatselect.flatness.reference import (
+    GradientFlatness,
+    ReferenceFlatness,
+    reference_by_gradients,
+    reference_flatness,
+)
 
 __all__ = [
     "GapFlatness",
+    "GradientFlatness",
     "Head",
     "LayerFlatness",
     "MeasuredLayer",
@@ -15,5 +21,6 @@ __all__ = [
     "ReferenceFlatness",
     "find_head",
     "measure",
+    "reference_by_gradients",
     "reference_flatness",
 ]

@@ -44,6 +44,11 @@ def build_model(name: str, args: Mapping[str, Any], input_shape: tuple[int, int,
     return model
 
 
+def is_own_code(name: str) -> bool:
+    """Whether building the model called `name` runs code of the user's own, `module:function`."""
+    return ":" in name and not name.startswith(("torchvision:", "timm:"))
+
+
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable parameters; one that is used twice counts once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

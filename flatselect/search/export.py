@@ -7,7 +7,7 @@ from torch import nn
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CheckpointError, SearchError, StoreError
-from flatselect.models.factories import build_model
+from flatselect.models.factories import build_model, is_own_code
 from flatselect.ranking import rank_trials
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import make_candidate
@@ -15,7 +15,7 @@ from flatselect.store.study_reader import StudyReader
 from flatselect.training.checkpoint import CheckpointFile, hash_file, load_checkpoint, save_checkpoint
 from flatselect.training.seeding import seeded
 
-_KIND = "flatselect model"
+EXPORTED_KIND = "flatselect model"
 
 
 def export_model(reader: StudyReader, trial: int | None, path: str | Path) -> CheckpointFile:
@@ -49,7 +49,7 @@ def export_model(reader: StudyReader, trial: int | None, path: str | Path) -> Ch
     candidate = make_candidate(config, trials[trial].params)
     data = reader.data()
     content = {
-        "kind": _KIND,
+        "kind": EXPORTED_KIND,
         "model": candidate.model,
         "model_args": candidate.model_args,
         "input_shape": list(data["input_shape"]),
@@ -82,11 +82,10 @@ def load(path: str | Path, *, factory: str | None = None) -> nn.Module:
         ModelError: The architecture cannot be built here.
     """
     content: dict[str, Any] = load_checkpoint(path)
-    if content.get("kind") != _KIND:
+    if content.get("kind") != EXPORTED_KIND:
         raise CheckpointError(f"{path}: a checkpoint, but not a model that flatselect exported")
     name = str(content["model"])
-    is_own_code = ":" in name and not name.startswith(("torchvision:", "timm:"))
-    if is_own_code and factory != name:
+    if is_own_code(name) and factory != name:
         raise CheckpointError(f"{path}: its network is built by {name!r}; if you trust it, pass factory={name!r}")
     channels, height, width = content["input_shape"]
     with seeded(0):

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from flatselect.cli import progress
+from flatselect.cli import progress, step_progress
 from flatselect.cli.progress import LiveProgress, PlainProgress, describe_status, format_seconds
+from flatselect.cli.step_progress import StepProgress
 from flatselect.records import Prediction
 from flatselect.search.events import SearchStatus
 
@@ -58,3 +59,30 @@ def test_a_terminal_gets_one_live_line_below_the_events() -> None:
     text = terminal.getvalue()
     assert "digits: 0/16 trials (0 pruned, 0 failed)" in text
     assert "trial 3: pruned, [bold] is no markup" in text
+
+
+def test_steps_are_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(step_progress.time, "monotonic", lambda: clock[0])
+    with StepProgress("measuring", "batches", 4) as progress:
+        seen = []
+        for number in progress.track(range(4)):
+            seen.append(number)
+            clock[0] += 6.0
+        progress.show(5, 9)
+        clock[0] += 10.0
+        progress.show(6, 9)
+    assert seen == [0, 1, 2, 3]
+    assert capsys.readouterr().err.splitlines() == [
+        "measuring: 2/4 batches",
+        "measuring: 4/4 batches",
+        "measuring: 6/9 batches",
+    ]
+
+
+def test_steps_are_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(step_progress, "Console", lambda stderr: Console(file=terminal, force_terminal=True, width=100))
+    with StepProgress("measuring", "batches", 4) as progress:
+        assert list(progress.track("abcd")) == list("abcd")
+    assert "4/4" in terminal.getvalue()

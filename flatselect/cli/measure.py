@@ -1,0 +1,202 @@
+"""`flatselect measure`: the flatness of a network in a checkpoint, without Python."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+from flatselect.cli.checkpoint_model import (
+    NamedArchitecture,
+    build_from_checkpoint,
+    choose_architecture,
+    find_exported_architecture,
+    find_training_constants,
+    parse_model_args,
+)
+from flatselect.cli.measure_output import print_measurement
+from flatselect.cli.measured_images import DEFAULT_N_IMAGES, MeasuredImages, load_measured_images, parse_constants
+from flatselect.cli.option_words import in_words_of_options
+from flatselect.cli.output import print_json
+from flatselect.cli.step_progress import StepProgress
+from flatselect.cli.verification import Verification, verify
+from flatselect.errors import ConfigError
+from flatselect.flatness.measure import measure as measure_flatness
+from flatselect.flatness.measurement import Measurement
+from flatselect.models.weight_files import WeightFile, read_weight_file
+from flatselect.models.weight_fitting import find_module_name
+from flatselect.search.versions import collect_versions
+from flatselect.training.checkpoint import hash_file
+
+_EPILOG = """\b
+Examples:
+  A model of a search, which says itself which network it is:
+    flatselect measure model.pt --data digits
+  Weights of a torchvision network, on images in folders, one for each class:
+    flatselect measure resnet18.pth --model torchvision:resnet18 --classes 1000 \\
+        --data folder:photos --image-size 224 --mean imagenet
+  Weights of timm's, in safetensors; every layer in place of the last convolution:
+    flatselect measure model.safetensors --model timm:resnet10t --data CIFAR10 --layer all
+  The built-in family, with arguments; all images; verified by brute force; for programs:
+    flatselect measure weights.pt --model cnn --model-arg width=32 --data FashionMNIST \\
+        --images all --verify --json
+  A network of your own: build(n_classes, in_channels) of nets.py in this folder:
+    flatselect measure checkpoint.pt --model nets:build --model-arg depth=3 --data arrays:images.npz
+
+No label is looked at. Checkpoints are read without running any code they might hold: a state_dict saved by torch.save
+(alone or under state_dict, model_state_dict, model or net), .safetensors, the weights of a torch.export program (.pt2),
+checkpoints and exported models of flatselect."""
+
+
+def _read_image_count(ctx: click.Context, parameter: click.Parameter, value: Any) -> int | str | None:
+    return value if value is None or value == "all" else click.IntRange(min=1).convert(value, parameter, ctx)
+
+
+@click.command("measure", epilog=_EPILOG)
+@click.argument("checkpoint", type=click.Path())
+@click.option(
+    "--model",
+    "model_name",
+    metavar="SPEC",
+    help="cnn, torchvision:NAME, timm:NAME or module:function; exported models say it.",
+)
+@click.option("--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
+@click.option("--classes", type=click.IntRange(min=1), metavar="N", help="Outputs; default: classes of the data.")
+@click.option(
+    "--data", required=True, metavar="SPEC", help="digits, a torchvision set, folder:PATH or arrays:FILE.npz."
+)
+@click.option("--data-root", metavar="PATH", help="Folder of torchvision's sets.")
+@click.option("--download", is_flag=True, help="Fetch a torchvision set that is not there.")
+@click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Resize images to this height and width.")
+@click.option("--mean", metavar="A,B,C", help="By channel, on [0, 1], or imagenet; default: of the images.")
+@click.option("--std", metavar="A,B,C", help="Goes with --mean.")
+@click.option(
+    "--images",
+    "n_images",
+    callback=_read_image_count,
+    metavar="N|all",
+    help=f"Images to measure on, drawn by class.  [default: {DEFAULT_N_IMAGES}, or all if fewer]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of that draw.")
+@click.option("--layer", metavar="NAME|all", help="Another layer, or all; default: the last convolution.")
+@click.option(
+    "--verify", "is_verified", is_flag=True, help="Repeat by brute force on a few images; exit 1 if it differs."
+)
+@click.option(
+    "--verify-images",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Images to verify on.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, metavar="N")
+@click.option("--device", default="cpu", show_default=True, help="Where to measure: cpu, cuda, cuda:1, mps.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
+def measure(
+    checkpoint: str,
+    model_name: str | None,
+    model_args: tuple[str, ...],
+    classes: int | None,
+    data: str,
+    data_root: str | None,
+    download: bool,
+    image_size: int | None,
+    mean: str | None,
+    std: str | None,
+    n_images: int | str | None,
+    seed: int,
+    layer: str | None,
+    is_verified: bool,
+    verify_images: int,
+    batch_size: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure the relative GAP flatness of the network in CHECKPOINT on images, which need no labels."""
+    constants, args, place = parse_constants(mean, std), parse_model_args(model_args), _find_device(device)
+    file = read_weight_file(checkpoint)
+    architecture = choose_architecture(checkpoint, file, model_name, args)
+    with in_words_of_options():
+        images = load_measured_images(
+            data,
+            n_images=n_images,
+            seed=seed,
+            mean=constants[0],
+            std=constants[1],
+            trained_with=find_training_constants(file),
+            root=data_root,
+            download=download,
+            image_size=image_size,
+        )
+        n_classes = classes or _find_n_classes(file, architecture) or images.n_classes
+        model = build_from_checkpoint(checkpoint, file, architecture, images.sample.input_shape, n_classes)
+        model.to(place)
+        options = _choose_layers(model, layer)
+        measurement = _measure(model, images, options, batch_size, place)
+        verification = _verify(model, images, options, verify_images, place) if is_verified else None
+    if as_json:
+        print_json(
+            {
+                "checkpoint": checkpoint,
+                "sha256": hash_file(Path(checkpoint)),
+                "model": architecture.name,
+                "model_args": dict(architecture.args),
+                "data": data,
+                "images": images.to_dict(),
+                "n_classes": n_classes,
+                "measurement": measurement.to_dict(),
+                "verification": verification and verification.to_dict(),
+                "versions": collect_versions(),
+            }
+        )
+    else:
+        print_measurement(f"{architecture}, {n_classes} classes", measurement, images, verification)
+    if verification is not None and not verification.agrees:
+        click.echo(f"{checkpoint}: the measurement does not agree with brute-force autograd", err=True)
+        sys.exit(1)
+
+
+def _find_device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"--device {name}: not to be used here ({reason}); expected cpu, cuda, cuda:N or mps"
+        ) from None
+
+
+def _find_n_classes(file: WeightFile, architecture: NamedArchitecture) -> int | None:
+    """The number of classes of an exported model of that architecture."""
+    exported = find_exported_architecture(file)
+    return len(file.content["class_names"]) if exported is not None and exported.name == architecture.name else None
+
+
+def _choose_layers(model: nn.Module, layer: str | None) -> dict[str, Any]:
+    """The keyword arguments of `measure` that say which layers."""
+    if layer is None:
+        return {}
+    return {"layers": "all"} if layer == "all" else {"layer": find_module_name(model, layer)}
+
+
+def _measure(
+    model: nn.Module, images: MeasuredImages, options: dict[str, Any], batch_size: int, device: torch.device
+) -> Measurement:
+    n_batches = math.ceil(len(images.sample) / batch_size)
+    with StepProgress("measuring", "batches", n_batches) as progress:
+        return measure_flatness(model, progress.track(images.sample.batches(batch_size, device)), **options)
+
+
+def _verify(
+    model: nn.Module, images: MeasuredImages, options: dict[str, Any], n_images: int, device: torch.device
+) -> Verification:
+    sample = images.sample
+    chosen = torch.linspace(
+        0, len(sample) - 1, min(n_images, len(sample))
+    ).long()  # of several classes, in a set by class
+    batch, _ = next(sample.subset(chosen).batches(n_images, device))
+    return verify(model, batch, options)
