@@ -1,15 +1,15 @@
 """What `flatselect measure` prints for people."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import click
 from rich.table import Table
 from rich.text import Text
 
 from flatselect.cli.measured_images import MeasuredImages
 from flatselect.cli.output import format_number, make_table, print_table
 from flatselect.cli.verification import RTOL, Verification
-from flatselect.flatness.measurement import Measurement
+from flatselect.flatness.measurement import LayerFlatness, Measurement
 
 _HINT = (
     "The smaller, the flatter. Compare networks only where their confidence is alike: flatness falls to 0 as logits "
@@ -17,7 +17,7 @@ _HINT = (
 )
 _METHODS = {
     "closed_form": "closed form",
-    "tail_jacobian": "closed form, with the Jacobian of what follows the convolution",
+    "class_jacobians": "one backward pass a class",
 }
 _EXACTNESS = {
     "hessian": "exact: the full Hessian's, for any labels",
@@ -29,11 +29,13 @@ def print_measurement(
     architecture: str, measurement: Measurement, images: MeasuredImages, verification: Verification | None
 ) -> None:
     """Prints a measurement: one row a layer where there are several, then name and value."""
-    layers: Sequence[Any] = getattr(measurement, "layers", ())
+    layers = measurement.layers
     if len(layers) > 1:
         print_table(_make_layer_table(layers))
         print_table(_make_pairs({"": ""}))
     print_table(_make_pairs(_list_pairs(architecture, measurement, images, verification, n_layers=len(layers))))
+    for reason in measurement.refused.values():
+        click.echo(f"not measured: {reason}")
     if verification is not None and len(verification.layers) > 1:
         print_table(_make_verification_table(verification))
 
@@ -91,7 +93,7 @@ def _make_pairs(pairs: dict[str, str]) -> Table:
     return table
 
 
-def _make_layer_table(layers: Sequence[Any]) -> Table:
+def _make_layer_table(layers: Sequence[LayerFlatness]) -> Table:
     table = make_table(
         [], "layer", ["relative\nflatness", "standard\nerror", "Hessian\ntrace", "diagonal\nflatness", "exactness"]
     )

@@ -78,22 +78,19 @@ def verify(model: nn.Module, images: Tensor, options: dict[str, Any]) -> Verific
     model = copy.deepcopy(model).to(images.device, torch.float64)
     images = images.double()
     measured = measure(model, images, **options)
-    rows = [
-        (layer.layer, layer.relative_flatness, layer.hessian_trace) for layer in getattr(measured, "layers", ())
-    ] or [(measured.layer, measured.relative_gap_flatness, measured.hessian_trace)]
     verified = []
-    for name, flatness, trace in rows:
-        with StepProgress(f"verifying {name}", "backward passes") as progress:
-            reference = reference_by_gradients(model, images, name, progress.show)
+    for layer in measured.layers:
+        with StepProgress(f"verifying {layer.layer}", "backward passes") as progress:
+            reference = reference_by_gradients(model, images, layer.layer, progress.show)
         verified.append(
             LayerVerification(
-                name,
-                flatness,
+                layer.layer,
+                layer.relative_flatness,
                 reference.gauss_newton_flatness,
-                _compare(flatness, reference.gauss_newton_flatness),
-                trace,
+                _compare(layer.relative_flatness, reference.gauss_newton_flatness),
+                layer.hessian_trace,
                 reference.gauss_newton_trace,
-                _compare(trace, reference.gauss_newton_trace),
+                _compare(layer.hessian_trace, reference.gauss_newton_trace),
             )
         )
     return Verification(len(images), tuple(verified))

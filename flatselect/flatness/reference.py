@@ -57,7 +57,7 @@ def reference_flatness(
         module.training = False
     images = images.detach().to(find_device(model, None), torch.float64)
     if layer is None:
-        layer = find_head(model, images).layer
+        layer = _find_only_layer(model, images)
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     weight_name = f"{layer}.weight" if layer else "weight"
@@ -148,7 +148,7 @@ def reference_by_gradients(
         module.training = False
     images = images.detach().to(find_device(model, None), torch.float64)
     if layer is None:
-        layer = find_head(model, images).layer
+        layer = _find_only_layer(model, images)
     weight = dict(model.named_parameters(remove_duplicate=False)).get(f"{layer}.weight" if layer else "weight")
     if weight is None:
         raise ModelError(
@@ -186,6 +186,13 @@ def reference_by_gradients(
         total -= weigh(mean)
     flatness, trace = (total / len(images)).tolist()
     return GradientFlatness(flatness, trace, len(images), layer)
+
+
+def _find_only_layer(model: nn.Module, images: Tensor) -> str:
+    names = [layer.name for layer in find_head(model, images).layers]
+    if len(names) > 1:
+        raise ModelError(f"{len(names)} layers are measured side by side; name one: layer= one of {', '.join(names)}")
+    return names[0]
 
 
 def _to_logits(output: object) -> Tensor:

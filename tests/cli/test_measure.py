@@ -13,7 +13,6 @@ from measuring import CNN, DIGITS, draw, prefix, refuse, run, run_json, save
 from torch import nn
 
 import flatselect
-from flatselect import Measurement
 from flatselect.cli import verification
 from flatselect.cli.measure_output import print_measurement
 from flatselect.cli.verification import LayerVerification, Verification
@@ -22,8 +21,6 @@ from flatselect.data import load_training_set
 from flatselect.models import build_model
 
 pytestmark = pytest.mark.usefixtures("working_folder")
-
-HAS_LAYERS = any(field.name == "layers" for field in dataclasses.fields(Measurement))
 
 
 def test_json_is_the_contract(model, digits):
@@ -92,7 +89,6 @@ def test_what_does_not_agree_is_exit_1(model, monkeypatch):
     assert (done.exit_code, json.loads(done.stdout)["verification"]["agrees"]) == (1, False)
 
 
-@pytest.mark.skipif(not HAS_LAYERS, reason="measure has no argument `layers` yet")
 def test_all_layers(model, digits):
     done = run(save(model.state_dict()), *CNN, *DIGITS, "--layer", "all", "--verify")
     assert done.exit_code == 0, done.output
@@ -172,7 +168,7 @@ def test_timm():
         ([*CNN, *DIGITS, "--mean", "0.5", "--std", "0"], "--std 0.0: Input should be greater than 0"),
         ([*CNN, *DIGITS, "--mean", "imagenet"], "--mean has 3 values; expected 1: the images' channels are 1"),
         ([*CNN, *DIGITS, "--device", "gpu"], "--device gpu: not to be used here"),
-        ([*CNN, *DIGITS, "--layer", "stem.conv"], "stem.conv"),
+        ([*CNN, *DIGITS, "--layer", "stem.cnov"], "'stem.cnov' is not in the model; expected"),
     ],
 )
 def test_mistakes_get_a_message_in_words_of_the_options(options, text, model):
