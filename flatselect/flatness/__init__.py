@@ -4,6 +4,16 @@ from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.head import Head, find_head
 from flatselect.flatness.measure import measure
 from flatselect.flatness.measurement import Measurement
+from flatselect.flatness.penalty import flatness_penalty
 from flatselect.flatness.reference import ReferenceFlatness, reference_flatness
 
-__all__ = ["GapFlatness", "Head", "Measurement", "ReferenceFlatness", "find_head", "measure", "reference_flatness"]
+__all__ = [
+    "GapFlatness",
+    "Head",
+    "Measurement",
+    "ReferenceFlatness",
+    "find_head",
+    "flatness_penalty",
+    "measure",
+    "reference_flatness",
+]
