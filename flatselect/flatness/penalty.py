@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import ModelError, UnsupportedHeadError
+from flatselect.flatness.batch_statistics import BatchStatistics
 from flatselect.flatness.head import Head
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.patches import ConvolutionGeometry, PatchProducts
@@ -16,8 +18,8 @@ from flatselect.flatness.slopes import first_input
 def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
     """κ, the mean of relative GAP flatness over the images, with the graph of its derivatives.
 
-    Relative Flatness Aware Minimization (Adilova et al. 2023) adds this number, times a strength, to the loss. It is
-    `measure(model, images).relative_gap_flatness`: with p = softmax(z), s_jp = ∂(P·h_j)/∂a_jp and
+    Relative Flatness Aware Minimization (Adilova et al. 2023) adds this number, times a strength, to the loss. In
+    evaluation mode it is `measure(model, images).relative_gap_flatness`: with p = softmax(z), s_jp = ∂(P·h_j)/∂a_jp and
     u_j = (1/P) Σ_p s_jp x_p,
 
         κ = Σ_c p_c ‖T_c − T̄‖²,    T_c = Σ_j W_cj k_jᵀu_j ∈ R^(d×d),    T̄ = Σ_c p_c T_c
@@ -26,10 +28,12 @@ def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
     tail has parameters or is smooth, the slopes s. A kink's slope jumps where its unit switches on or off: κ jumps with
     it, and the gradient, which is that of either side, does not see it.
 
-    The model runs in evaluation mode (running statistics of batch norm, no dropout): κ is defined image by image, and a
-    batch's statistics would tie its images together. So the penalty costs a forward pass of its own, and differentiates
-    the running statistics as the constants they are there. The backward pass must come before they change: after the
-    training pass over the batch, not before it. Modes, hooks, buffers and torch's random state are put back.
+    The model runs in evaluation mode but for batch norms that are training: they normalise by the statistics of these
+    images, as in the loss that the penalty is added to. κ is still defined image by image: slopes hold the statistics
+    fixed, only the penalty's own gradient goes through them. By the running ones, which lag behind and would count as
+    constants, the penalty trains another network than the loss does: with 0.003·κ on digits, one that is sure of one
+    class in evaluation mode (score 0.10) beside one that is right in training mode (cross-entropy 0.03).
+    So the penalty costs a forward pass of its own. Modes, hooks, buffers and torch's random state are put back.
 
     Args:
         model: The one that `head` was found in. Parts recomputed in the backward pass (activation checkpoints upstream
@@ -48,9 +52,12 @@ def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
     batch = images.detach().to(dtype=find_dtype(model) if images.is_floating_point() else None)
     if head.overwrites_images:
         batch = batch.clone()
+    trained_by_batch = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     with undisturbed_evaluation(model, find_device(model, None)) as handles, torch.enable_grad():
         inputs, activations = _watch(head.convolution, handles)
         features, logits = _watch(head.classifier, handles)
+        statistics = BatchStatistics()
+        statistics.use_in(trained_by_batch, head.convolution, handles)
         run_model(model, batch)
         for name, seen in ((head.layer, activations), (head.classifier_name, logits)):
             if len(seen) != 1:
@@ -59,8 +66,8 @@ def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
                 )
         if logits[0].shape[1] == 1:
             return logits[0].double().sum() * 0  # one class is certain: p(1 − p) = 0 everywhere
-        flatness = _compute(head, inputs[0], activations[0], features[0], logits[0])
-        return flatness.mean()
+        with statistics.held():
+            return _compute(head, inputs[0], activations[0], features[0], logits[0]).mean()
 
 
 def _watch(module: nn.Module, handles: list[RemovableHandle]) -> tuple[list[Tensor], list[Tensor]]:
