@@ -45,7 +45,7 @@ def make_trainer(arguments: argparse.Namespace, model_name: str, strength: float
 
 
 def time_alternately(trainers: dict[float, Trainer], device: torch.device, repeats: int) -> dict[float, list[float]]:
-    """Seconds of each step, in turn, the first round not counted; on a CPU its own, which others' load changes little."""
+    """Seconds of each step, in turn, the first round not counted; on a CPU its own, whatever else runs."""
     read_clock = time.perf_counter if device.type == "cuda" else time.process_time
     seconds: dict[float, list[float]] = {strength: [] for strength in trainers}
     for _ in range(repeats + 1):
