@@ -139,6 +139,11 @@ class TrainingSection(Section):
     gradient_clip: Positive | None = Field(None, description="largest norm of the gradient")
     target_train_loss: Positive | None = Field(None, description="training ends early at this training loss")
     mixed_precision: bool = Field(True, description="bfloat16 autocast, on a GPU only")
+    flatness_penalty: NonNegative = Field(0.0, description="relative GAP flatness times this is added to the loss")
+    # Of an image the penalty costs two to three times what the loss does. Batches are shuffled, so its first images are
+    # as good a sample as any; 32 are enough for batch norm's statistics, and a strength means the same at every
+    # batch_size.
+    flatness_penalty_images: PositiveInt = Field(32, description="first images of each batch that it is computed on")
 
 
 class MeasureSection(Section):

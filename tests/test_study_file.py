@@ -68,6 +68,14 @@ MISTAKES = [
     (MINIMAL + "mean = [0.5]", ["data.mean", "go together"]),
     (MINIMAL + "[trainin]\nepochs = 3", ["trainin ", "did you mean 'training'"]),
     (MINIMAL + "[training]\nlearning_rate = nan", ["training.learning_rate = nan", "finite"]),
+    (
+        MINIMAL + "[training]\nflatness_penalty = -0.1",
+        ["training.flatness_penalty = -0.1", "equal to 0"],
+    ),
+    (
+        MINIMAL + "[search_space]\nflatness_penalty = {type = 'float', low = 0, high = 1, log = true}",
+        ["search_space.flatness_penalty", "low > 0"],
+    ),
     (MINIMAL + "[training]\nepochs = true", ["training.epochs = True", "integer"]),
     (MINIMAL + "[model]\nargs = {widht = 3}", ["model.args.widht = 3", "did you mean 'width'"]),
     (MINIMAL + "[search_space]\nwidth = {type = 'int', low = 9, high = 3}", ["search_space.width", "above high"]),
@@ -195,6 +203,21 @@ def test_conditions_decide_what_is_suggested(tmp_path_factory: pytest.TempPathFa
     assert ("momentum" in trial.params) == (trial.params["optimizer"] == "sgd") == ("nesterov" in trial.params)
     assert candidate.model_args == {"width": 12}
     assert candidate.training.momentum == trial.params.get("momentum", 0.9)
+
+
+def test_the_flatness_penalty_may_be_searched_on_a_log_scale(tmp_path: Path) -> None:
+    ranges = """
+[search_space]
+flatness_penalty = {type = "float", low = 1e-4, high = 1.0, log = true, when = {flatness_penalty_images = 16}}
+flatness_penalty_images = {type = "categorical", choices = [8, 16]}
+"""
+    config = load_study_file(write(tmp_path, MINIMAL + ranges))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    candidates = [suggest(study.ask(), config).training for _ in range(40)]
+    strengths = [training.flatness_penalty for training in candidates if training.flatness_penalty_images == 16]
+    assert sum(strength < 1e-2 for strength in strengths) > len(strengths) / 4
+    assert all(1e-4 <= strength <= 1 for strength in strengths)
+    assert {training.flatness_penalty for training in candidates if training.flatness_penalty_images == 8} == {0.0}
 
 
 def test_conditions_in_a_circle_are_refused(tmp_path: Path) -> None:

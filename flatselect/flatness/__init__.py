@@ -4,6 +4,7 @@ from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.head import Head, MeasuredLayer, find_head
 from flatselect.flatness.measure import measure
 from flatselect.flatness.measurement import LayerFlatness, Measurement
+from flatselect.flatness.penalty import flatness_penalty
 from flatselect.flatness.reference import (
     GradientFlatness,
     ReferenceFlatness,
@@ -20,6 +21,7 @@ __all__ = [
     "Measurement",
     "ReferenceFlatness",
     "find_head",
+    "flatness_penalty",
     "measure",
     "reference_by_gradients",
     "reference_flatness",

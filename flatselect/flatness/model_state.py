@@ -11,18 +11,25 @@ from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 
 
 @contextmanager
-def undisturbed_evaluation(model: nn.Module, device: torch.device) -> Iterator[list[RemovableHandle]]:
+def undisturbed_evaluation(
+    model: nn.Module, device: torch.device, *, freeze: bool = True
+) -> Iterator[list[RemovableHandle]]:
     """Evaluation mode, no gradients, no autocast; what this changes on the model is put back after.
 
     That is: hooks, modes, buffers, which parameters ask for gradients, and torch's random state. The modes are set
-    module by module: a model's own `train()` may freeze, merge or convert weights. No parameter asks for gradients, so
-    that a graph begins where the caller begins it and holds nothing for weights.
+    module by module: a model's own `train()` may freeze, merge or convert weights.
+
+    Args:
+        model: Any module.
+        device: Where it is.
+        freeze: Whether no parameter asks for gradients, so that a graph begins where the caller begins it and holds
+            nothing for weights.
 
     Yields:
         A list to which every hook put on the model must be added.
     """
     training = {module: module.training for module in model.modules()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and freeze]
     buffers = [
         (module, name, buffer, buffer.detach().clone(), buffer._version)
         for module in training

@@ -101,7 +101,15 @@ def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         old, new = before.get(section, {}), now.get(section, {})
         for key in sorted(old.keys() | new.keys()):
             path = f"{section}.{key}"
-            if path not in _PASSING_KEYS and old.get(key) != new.get(key):
-                yield f"{path}: was {old.get(key)!r}, is {new.get(key)!r}"
+            # A key that came after the study was made: its trials were made under what is now the key's default.
+            was = old.get(key, _find_default(section, key))
+            if path not in _PASSING_KEYS and was != new.get(key):
+                yield f"{path}: was {was!r}, is {new.get(key)!r}"
     if before["study"].get("seed") != now["study"].get("seed"):
         yield f"study.seed: was {before['study'].get('seed')}, is {now['study'].get('seed')}"
+
+
+def _find_default(section: str, key: str) -> Any:
+    """What a study file without the key means by it; None where the section has no such key."""
+    fields = getattr(StudyConfig.model_fields[section].annotation, "model_fields", {})
+    return fields[key].get_default(call_default_factory=True) if key in fields else None

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flatselect.data.splits import draw_stratified, split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head import find_head
 from flatselect.flatness.measure import measure
+from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model, count_parameters
 from flatselect.records import EpochMeasurement, Failure
 from flatselect.search.protocol import AuditReply, AuditRequest, TrialAssignment, TrialReport, WorkerSettings
@@ -90,12 +92,17 @@ class _TrialInTraining:
         self._train_set = dataset.subset(train_indices)
         self._holdout_set = dataset.subset(holdout_indices) if assignment.is_calibration else None
         self._probe = self._draw_probe(dataset, train_indices)
-        model = _build(self._candidate, dataset, derive_seed(self._seed, "model"))
-        self.trainer = Trainer(
-            model, self._train_set, self._candidate, seed=derive_seed(self._seed, "fit"), device=settings.device
-        )
+        model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
-        find_head(model, self._probe[:4])
+        head = find_head(model, self._probe[:4])
+        self.trainer = Trainer(
+            model,
+            self._train_set,
+            self._candidate,
+            seed=derive_seed(self._seed, "fit"),
+            device=settings.device,
+            penalty=partial(flatness_penalty, head=head),
+        )
 
     def resume(self) -> TrialReport:
         """Loads what a former attempt left; a checkpoint that cannot be used is as good as none."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from flatselect.search_space import Candidate
 from flatselect.training.optimizers import make_optimizer, make_scheduler
 from flatselect.training.seeding import derive_seed, seeded
 
+Penalty = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+
 
 class Trainer:
     """Trains one candidate, an epoch a call.
@@ -23,12 +26,36 @@ class Trainer:
 
     Attributes:
         epoch: Epochs trained so far.
-        train_loss: Mean of the optimised loss over the last epoch's batches (with augmentation and label smoothing).
+        train_loss: Mean cross-entropy (nats) over the last epoch's batches, with augmentation and label smoothing; the
+            penalty is left out, so that `target_train_loss` means the same at every strength of it.
     """
 
     def __init__(
-        self, model: nn.Module, dataset: Dataset, candidate: Candidate, *, seed: int, device: torch.device | str
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        candidate: Candidate,
+        *,
+        seed: int,
+        device: torch.device | str,
+        penalty: Penalty | None = None,
     ) -> None:
+        """Prepares the first epoch.
+
+        Args:
+            model: Moved to `device`.
+            dataset: Of the training images.
+            candidate: How to train.
+            seed: Of everything that is drawn.
+            device: Where to train.
+            penalty: A scalar of the model and some images, differentiable in the model's parameters; called in
+                training mode where `candidate.training.flatness_penalty` is above 0. It leaves the model as it is.
+
+        Raises:
+            ValueError: `flatness_penalty` is above 0 and there is no penalty.
+        """
+        if candidate.training.flatness_penalty > 0 and penalty is None:
+            raise ValueError("flatness_penalty is above 0: expected a `penalty` to train by")
         self.model = model.to(device)
         self.epoch = 0
         self.train_loss = math.inf
@@ -37,6 +64,7 @@ class Trainer:
         self._training = candidate.training
         self._seed = seed
         self._device = torch.device(device)
+        self._penalty = penalty if candidate.training.flatness_penalty > 0 else None
         self._optimizer = make_optimizer(self.model, self._training)
         # `batches` may merge a last single image into the batch before: this is an upper bound of the true count.
         steps_per_epoch = math.ceil(len(dataset) / self._training.batch_size)
@@ -68,17 +96,25 @@ class Trainer:
         self.epoch += 1
         self.train_loss = float(loss_sum) / len(self._dataset)
         if not math.isfinite(self.train_loss):
+            strength = f", flatness_penalty = {self._training.flatness_penalty:g}" if self._penalty else ""
             raise NonFiniteError(
                 f"the training loss is {self.train_loss} in epoch {self.epoch} "
-                f"(learning_rate = {self._training.learning_rate:g}); a lower rate or gradient_clip may help"
+                f"(learning_rate = {self._training.learning_rate:g}{strength}); a lower rate or gradient_clip may help"
             )
 
     def _train_batch(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step; returns the cross-entropy before it."""
+        # A copy, as the model may work in place on the images. Batches are shuffled, so the first are any.
+        penalised = None if self._penalty is None else images[: self._training.flatness_penalty_images].clone()
         with self._autocast():
             logits = self.model(images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._training.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self._penalty is not None and penalised is not None:
+            # After the first backward pass, which has freed the first graph's memory. Outside autocast: second
+            # derivatives of a nearly sure network are lost in bfloat16.
+            (self._training.flatness_penalty * self._penalty(self.model, penalised)).backward()
         if self._training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._training.gradient_clip)
         self._optimizer.step()

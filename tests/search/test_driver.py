@@ -245,6 +245,28 @@ def test_other_settings_under_the_same_name_are_refused(make_study: MakeStudy, t
         run_search(make_study(f"data.train=arrays:{tmp_path}/other.npz"))
 
 
+def test_a_study_older_than_a_key_was_made_under_its_default(make_study: MakeStudy) -> None:
+    config = make_study("study.trials=4", "training.epochs=1")
+    run_search(config)
+    with closing(sqlite3.connect(config.study.storage.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(
+            "UPDATE flatselect_studies SET config = json_remove(config, '$.training.flatness_penalty',"
+            " '$.training.flatness_penalty_images')"
+        )
+    assert len(run_search(make_study("study.trials=5", "training.epochs=1")).trials) == 5
+    with pytest.raises(SearchError, match=r"training\.flatness_penalty: was 0\.0, is 0\.1"):
+        run_search(make_study("training.epochs=1", "training.flatness_penalty=0.1"))
+
+
+def test_the_flatness_penalty_of_a_study_reaches_its_trials(make_study: MakeStudy, undisturbed: Undisturbed) -> None:
+    penalised = run_search(make_study("study.trials=4", "training.flatness_penalty=0.1"))
+    for with_penalty, without in zip(penalised.trials, undisturbed[1].trials, strict=False):
+        assert with_penalty.params == without.params
+        assert with_penalty.measurement is not None
+        assert without.measurement is not None
+        assert with_penalty.measurement.relative_gap_flatness < without.measurement.relative_gap_flatness
+
+
 def test_a_study_of_another_program_is_not_touched(make_study: MakeStudy) -> None:
     config = make_study()
     study = optuna.create_study(study_name="tiny", storage=config.study.storage)
