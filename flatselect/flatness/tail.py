@@ -1,5 +1,6 @@
 """One forward pass that records gradients from the measured layers on, and nowhere before them."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,26 +55,33 @@ class TailPass:
     def differentiate(self, values: Tensor, cotangent: Tensor) -> list[list[Tensor]]:
         """∂⟨cotangent, values⟩/∂output for every call of every layer; zeros where there is no way; the graph stays.
 
+        Args:
+            values: Features or logits.
+            cotangent: Of the same shape; or several, one after the other on an axis in front, which the derivatives
+                then have too.
+
         Raises:
             ModelError: Something in the tail cannot be differentiated (a reentrant activation checkpoint).
         """
         try:
-            flat = iter(
-                torch.autograd.grad(
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "There is a performance drop")  # an operation without a batching rule
+                derivatives = torch.autograd.grad(
                     values,
                     self.layer_outputs,
                     cotangent,
                     retain_graph=True,
                     allow_unused=True,
                     materialize_grads=True,
+                    is_grads_batched=cotangent.ndim > values.ndim,
                 )
-            )
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             raise ModelError(
                 f"the model cannot be differentiated between its measured layers and its output: {error}"
             ) from error
+        flat = iter(derivatives)
         return [[next(flat) for _ in calls] for calls in self.calls]
 
 

@@ -323,5 +323,41 @@ def test_deep_graphs_are_cut_to_bounded_memory(monkeypatch: pytest.MonkeyPatch) 
     assert cut.relative_gap_flatness == pytest.approx(whole.relative_gap_flatness, rel=1e-12)
 
 
+class OwnSquare(torch.autograd.Function):
+    """A function of the old kind, which no vmap goes through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        if float(gradient.detach().abs().max()) < 0:  # asks for a value, as batched tensors have none
+            raise AssertionError
+        return 2 * x * gradient
+
+
+class Squares(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        squared: Tensor = OwnSquare.apply(x)
+        return squared
+
+
+@pytest.mark.parametrize("at_once", [2, 3, 8])
+def test_classes_in_one_backward_pass_or_apart(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images, _ = make_case("residual")
+    own = nn.Sequential(nn.Conv2d(2, 3, 3), Squares(), nn.Flatten(), nn.Linear(48, 4)).double()
+    expected = [measure(network, images, layers="all") for network in (model, own)]
+    monkeypatch.setitem(class_jacobians.CLASSES_AT_ONCE, "cpu", at_once)
+    for network, apart in zip((model, own), expected, strict=True):
+        together = measure(network, images, layers="all")
+        for one, other in zip(together.layers, apart.layers, strict=True):
+            assert one.relative_flatness == pytest.approx(other.relative_flatness, rel=1e-12)
+            assert one.hessian_trace == pytest.approx(other.hessian_trace, rel=1e-12)
+
+
 def test_the_named_cases_are_refused_ones() -> None:
     assert all(CASES[name].refusal for name in NAMED_ONLY)
