@@ -11,7 +11,6 @@ noise images, which keep the activations of an untrained network from fading.
 import argparse
 import ctypes
 import gc
-import inspect
 import multiprocessing
 import platform
 import sys
@@ -21,7 +20,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 import torchvision
@@ -31,8 +29,6 @@ from flatselect import measure
 from flatselect.flatness import find_head
 
 SUITE = (("resnet18", 32), ("resnet18", 224), ("mobilenet_v2", 224), ("densenet121", 224))
-_TAKES_HEAD = "head" in inspect.signature(measure).parameters
-_TAKES_LAYERS = "layers" in inspect.signature(measure).parameters
 
 
 @dataclass(frozen=True)
@@ -82,16 +78,13 @@ def forward_plain(model: nn.Module, images: Iterable[Tensor]) -> None:
 
 
 def make_calls(model: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
-    """The forward pass, `measure`, and what of `measure` does not grow with the images."""
-    calls: dict[str, Callable[[], object]] = {
+    """The forward pass, `measure`, and `measure` of a head that was found before."""
+    head = find_head(model, images[0])
+    return {
         "forward": lambda: forward_plain(model, images),
         "measure": lambda: measure(model, list(images)),
-        "find_head": lambda: find_head(model, images[0]),
+        "measure, head known": lambda: measure(model, list(images), head=head),
     }
-    if _TAKES_HEAD:
-        known: dict[str, Any] = {"head": find_head(model, images[0])}
-        calls["measure, head known"] = lambda: measure(model, list(images), **known)
-    return calls
 
 
 def time_alternately(
@@ -188,10 +181,8 @@ def compare_layers(setting: Setting, repeats: int) -> list[list[str]]:
         "forward with its graph": forward_with_graph,
         "one backward": lambda: [torch.autograd.grad(total, weights, retain_graph=True) for total in sums],
         "measure, last layer": lambda: measure(model, list(images)),
+        "measure, all layers": lambda: measure(model, list(images), layers="all"),
     }
-    if _TAKES_LAYERS:
-        every_layer: dict[str, Any] = {"layers": "all"}
-        calls["measure, all layers"] = lambda: measure(model, list(images), **every_layer)
     seconds = {name: min(values) for name, values in time_alternately(calls, images.device, repeats).items()}
     backward = setting.classes * seconds["one backward"]
     seconds[f"{setting.classes} backward passes"] = backward
@@ -245,11 +236,7 @@ def main() -> None:
     setting = Setting(**options)
     print(describe_machine(setting))
     print(f"{setting.batches} batches of {setting.batch} images, {setting.classes} classes, {repeats} repeats")
-    if not _TAKES_HEAD:
-        print("this version's `measure` takes no head: only with the head found in the call")
     if with_layers:
-        if not _TAKES_LAYERS:
-            print("this version's `measure` takes no layers: only the last layer and the backward passes")
         print(setting)
         print_table(["call", "seconds", f"ratio to {setting.classes} backward"], compare_layers(setting, repeats))
         return
