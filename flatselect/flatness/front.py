@@ -1,5 +1,7 @@
 """A network's classifier, and the convolutions that feed it without another in between."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -7,7 +9,7 @@ from torch.autograd.graph import Node
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.layer_calls import RecordedCall, RecordedRun
 from flatselect.flatness.tail import is_output_of_classifier, read_logits
-from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph
+from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph, walk_to_layers
 
 # What may stand between a 1×1 convolution as classifier and the model's output.
 _RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Alias", "Clone", "Softmax", "LogSoftmax")
@@ -70,7 +72,10 @@ def find_front(
         UnsupportedHeadError: There is none, or something else comes first.
     """
     calls = run.calls
-    convolutions = frozenset(i for i, call in enumerate(calls) if call.is_convolution and call is not classifier)
+    pooled = _find_linear_of_pooled(calls)
+    convolutions = frozenset(
+        i for i, call in enumerate(calls) if call.is_convolution and call is not classifier and call.node not in pooled
+    )
     assert isinstance(run.output, Tensor)
     root = classifier.input_node if classifier else run.output.grad_fn
     graph = read_tail_graph(root, {call.node: i for i, call in enumerate(calls)}, convolutions)
@@ -87,6 +92,23 @@ def find_front(
         return {}, ()
     last = [i for i in front if not any(i in graph.upstream[other] for other in front if other != i)]
     return {calls[i].name: graph.depth[i] for i in sorted(last)}, tuple(dict.fromkeys(calls[i].name for i in front))
+
+
+def _find_linear_of_pooled(calls: Sequence[RecordedCall]) -> set[Node]:
+    """The nodes of 1×1 convolutions that run on what is already pooled: linear layers, only written as convolutions.
+
+    MobileNetV3, GhostNet and their like pool before a last "conv_head". On a map of one position that nothing pooled (a
+    small image's) a convolution stays one.
+    """
+    own = {call.node for call in calls}
+    found: set[Node] = set()
+    for call in calls:  # in the order they run: those upstream first
+        if not call.is_linear_of_features or call.input_node is None:
+            continue
+        nearest, is_pooled = walk_to_layers(call.input_node, own)
+        if is_pooled or (nearest and nearest <= found):
+            found.add(call.node)
+    return found
 
 
 def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailGraph, front: list[int]) -> None:
