@@ -526,6 +526,12 @@ CASES: dict[str, Case] = {
         ),
         refusal="'last' (Conv2d) stands between",
     ),
+    "linear_layers_on_tokens": Case(
+        lambda: Functional(
+            lambda self, x: self.fc((maps := self.last(F.relu(self.stem(x))).flatten(2).mT).add(self.mix(maps)).mean(1))
+        ).with_modules(mix=nn.Linear(6, 6)),
+        refusal="'mix' (Linear) stands between",
+    ),
     "no_convolution": Case(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), refusal="no convolution feeds"),
     "scaled_logits": Case(
         lambda: Functional(lambda self, x: 2.5 * self.fc(self.features(x))), refusal="an operation after 'fc' (Linear)"

@@ -19,6 +19,7 @@ NAMED_ONLY = [
     "flattened_map",
     "several_linear_layers",
     "pooling_before_last_convolutions",
+    "linear_layers_on_tokens",
     "scaled_logits",
     "convolution_twice",
     "attention_pooling",
