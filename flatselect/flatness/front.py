@@ -1,13 +1,16 @@
 """A network's classifier, and the convolutions that feed it without another in between."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.layer_calls import RecordedCall, RecordedRun
+from flatselect.flatness.layer_choice import say_how_to_name
 from flatselect.flatness.tail import is_output_of_classifier, read_logits
-from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph
+from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph, walk_to_layers
 
 # What may stand between a 1×1 convolution as classifier and the model's output.
 _RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Alias", "Clone", "Softmax", "LogSoftmax")
@@ -71,7 +74,10 @@ def find_front(
         UnsupportedHeadError: There is none, or something else comes first.
     """
     calls = run.calls
-    convolutions = frozenset(i for i, call in enumerate(calls) if call.is_convolution and call is not classifier)
+    pooled = _find_linear_of_pooled(calls)
+    convolutions = frozenset(
+        i for i, call in enumerate(calls) if call.is_convolution and call is not classifier and call.node not in pooled
+    )
     assert isinstance(run.output, Tensor)
     root = classifier.input_node if classifier else run.output.grad_fn
     graph = read_tail_graph(root, {call.node: i for i, call in enumerate(calls)}, convolutions)
@@ -90,27 +96,52 @@ def find_front(
     return {calls[i].name: graph.depth[i] for i in sorted(last)}, tuple(dict.fromkeys(calls[i].name for i in front))
 
 
+def _find_linear_of_pooled(calls: Sequence[RecordedCall]) -> set[Node]:
+    """The nodes of 1×1 convolutions that run on what is already pooled: linear layers, only written as convolutions.
+
+    MobileNetV3, GhostNet and their like pool before a last "conv_head". On a map of one position that nothing pooled (a
+    small image's) a convolution stays one.
+    """
+    own = {call.node for call in calls}
+    found: set[Node] = set()
+    for call in calls:  # in the order they run: those upstream first
+        if not call.is_linear_of_features or call.input_node is None:
+            continue
+        nearest, is_pooled = walk_to_layers(call.input_node, own)
+        if is_pooled or (nearest and nearest <= found):
+            found.add(call.node)
+    return found
+
+
 def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailGraph, front: list[int]) -> None:
     end = f"the classifier {classifier}" if classifier else "the model's output"
+    convolutions = [call.name for call in run.calls if call.is_convolution and call is not classifier]
+    nearest = run.calls[front[0]].name if front else convolutions[-1] if convolutions else None
+    other_way = _OTHER_WAY if nearest is None else say_how_to_name(nearest)
     blocking = [
-        i for i in graph.front if i >= 0 and i not in front and (not front or graph.depth[i] > graph.depth[front[0]])
+        i
+        for i in graph.front
+        if i >= 0
+        and i not in front
+        # A linear layer on tokens is met with the patch embedding, to which shortcuts lead past all of them (ViT).
+        and (not front or graph.depth[i] > graph.depth[front[0]] or len(run.calls[i].input_shape) == 3)
     ]
     if classifier is None and (not front or blocking):
         assert isinstance(run.output, Tensor)
         raise UnsupportedHeadError(
             f"the model's output, shape {tuple(run.output.shape)}, was made by {run.producer}; expected the output of "
             "an nn.Linear on pooled features, or its softmax, or a pooled convolution: flatness of the last "
-            f"convolution needs a network that ends so; {_OTHER_WAY}"
+            f"convolution needs a network that ends so; {other_way}"
         )
     if ANONYMOUS_CONVOLUTION in graph.front:
         raise UnsupportedHeadError(
             f"a functional convolution without a module feeds {end}; expected an nn.Conv2d module, whose weight can be "
-            f"found; {_OTHER_WAY}"
+            f"found; {other_way}"
         )
     if blocking:
         raise UnsupportedHeadError(
             f"{run.calls[max(blocking)]} stands between the last convolution and {end}; several linear layers after "
-            f"the pooling are not covered: expected convolution, pooling, one linear classifier; {_OTHER_WAY}"
+            f"the pooling are not covered: expected convolution, pooling, one linear classifier; {other_way}"
         )
     if not front:
-        raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {_OTHER_WAY}")
+        raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {other_way}")

@@ -1,6 +1,6 @@
 """Reading from the autograd graph which layers feed the classifier, without tracing or knowing the architecture."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch.autograd.function import BackwardCFunction
@@ -72,6 +72,42 @@ def _drop_gates(
     side: frozenset[int], other: frozenset[int], layer_upstream: Mapping[int, frozenset[int]]
 ) -> frozenset[int]:
     return frozenset(layer for layer in side if layer in other or not (layer_upstream[layer] & other))
+
+
+def walk_to_layers(root: Node, layers: Collection[Node]) -> tuple[set[Node], bool]:
+    """The layers met first on the ways from a node to the images, and whether a global pooling lies before them.
+
+    Global is a pooling over every axis but images and channels, or an adaptive one; not one by windows that happen to
+    be as large as the map.
+    """
+    nearest: set[Node] = set()
+    seen = {root}
+    stack = [root]
+    is_pooled = False
+    while stack:
+        node = stack.pop()
+        if node in layers:
+            nearest.add(node)
+            continue
+        is_pooled |= _is_global_pooling(node)
+        parents = {parent for parent, _ in node.next_functions if parent is not None} - seen
+        seen |= parents
+        stack.extend(parents)
+    return nearest, is_pooled
+
+
+def _is_global_pooling(node: Node) -> bool:
+    name = node.name()
+    if name.startswith(("AdaptiveAvgPool", "AdaptiveMaxPool")):
+        return True
+    if name.startswith("Amax"):  # which keeps no shape
+        return len(node._saved_dim) > 1  # type: ignore[attr-defined]
+    if not name.startswith(("MeanBackward1", "SumBackward1")):
+        return False
+    n_axes = len(node._saved_self_sym_sizes)  # type: ignore[attr-defined]
+    # Autograd keeps -1 as 2^64 - 1.
+    axes = {axis - 2**64 * (axis >= 2**63) for axis in node._saved_dim}  # type: ignore[attr-defined]
+    return n_axes > 2 and {axis % n_axes for axis in axes} >= set(range(2, n_axes))
 
 
 def has_custom_function(root: Node | None) -> bool:

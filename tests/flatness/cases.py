@@ -400,6 +400,18 @@ CASES: dict[str, Case] = {
         "2",
         image_shape=(2, 4, 3, 4),
     ),
+    "gated_pointwise_of_one_position": Case(  # a small image's map is one position before any pooling
+        lambda: Functional(
+            lambda self, x: self.fc(
+                F.relu(self.last((maps := F.relu(self.stem(x))) * self.gate(maps.mean((2, 3), True)))).mean((2, 3))
+            ),
+            last=nn.Conv2d(4, 6, 1),
+        ).with_modules(
+            stem=nn.Conv2d(2, 4, 6),
+            gate=nn.Sequential(nn.Conv2d(4, 2, 1), nn.ReLU(), nn.Conv2d(2, 4, 1), nn.Sigmoid()),
+        ),
+        "last",
+    ),
     # the classifier is a convolution, or there is none
     "convolution_of_pooled_map": Case(
         lambda: nn.Sequential(
@@ -493,6 +505,32 @@ CASES: dict[str, Case] = {
     "several_linear_layers": Case(
         lambda: sequential(conv(), nn.ReLU(), head=nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))),
         refusal="'head.0' (Linear) stands between",
+    ),
+    "pooling_before_last_convolutions": Case(  # MobileNetV3, GhostNet: linear layers written as 1×1 convolutions
+        lambda: sequential(
+            conv(),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(6, 5, 1),
+            nn.BatchNorm2d(5),
+            nn.ReLU(),
+            nn.Conv2d(5, 6, 1),
+            nn.ReLU(),
+        ),
+        refusal="'tail5' (Conv2d) stands between",
+    ),
+    "maximum_before_last_convolution": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(self.last(F.relu(self.stem(x)).amax((2, 3), keepdim=True))).flatten(1)),
+            last=nn.Conv2d(4, 6, 1),
+        ),
+        refusal="'last' (Conv2d) stands between",
+    ),
+    "linear_layers_on_tokens": Case(
+        lambda: Functional(
+            lambda self, x: self.fc((maps := self.last(F.relu(self.stem(x))).flatten(2).mT).add(self.mix(maps)).mean(1))
+        ).with_modules(mix=nn.Linear(6, 6)),
+        refusal="'mix' (Linear) stands between",
     ),
     "no_convolution": Case(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), refusal="no convolution feeds"),
     "scaled_logits": Case(

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even k
 NAMED_ONLY = [
     "flattened_map",
     "several_linear_layers",
+    "pooling_before_last_convolutions",
+    "linear_layers_on_tokens",
     "scaled_logits",
     "convolution_twice",
     "attention_pooling",

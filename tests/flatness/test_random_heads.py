@@ -28,7 +28,10 @@ def sum_over_classes(model: nn.Module, weight: Tensor, images: Tensor) -> tuple[
         rows = torch.stack([torch.autograd.grad(z, weight, retain_graph=True)[0].flatten(1) for z in logits])
         rows = rows - torch.einsum("c,cjd->jd", p, rows)
         trace += float((p * rows.square().sum((1, 2))).sum())
-        flatness += float((p * (kernel.mT @ rows).square().sum((1, 2))).sum())
+        if kernel.shape[0] < kernel.shape[1]:  # ‖KᵀR‖² = ⟨KKᵀ, RRᵀ⟩
+            flatness += float((p * (kernel @ kernel.mT * (rows @ rows.mT)).sum((1, 2))).sum())
+        else:
+            flatness += float((p * (kernel.mT @ rows).square().sum((1, 2))).sum())
     return flatness / len(images), trace / len(images)
 
 
