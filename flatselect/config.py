@@ -152,6 +152,7 @@ class MeasureSection(Section):
     every: PositiveInt = Field(1, description="epochs; the last one is always measured")
     probe: PositiveInt = Field(512, description="training images, drawn once for the whole study")
     batch_size: PositiveInt = 256
+    layer: str | None = Field(None, description="by name; default: the last convolution before the pooling")
 
 
 class CalibrationSection(Section):

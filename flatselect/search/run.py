@@ -112,7 +112,7 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
             with seeded(config.study.seed):
                 model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
             images, _ = next(iter(dataset.batches(2, "cpu")))
-            find_head(model, images)
+            find_head(model, images, config.measure.layer)
         except ModelError as error:
             errors.append(error)
         else:

@@ -94,7 +94,7 @@ class _TrialInTraining:
         self._probe = self._draw_probe(dataset, train_indices)
         model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
-        head = find_head(model, self._probe[:4])
+        head = find_head(model, self._probe[:4], config.measure.layer)
         self.trainer = Trainer(
             model,
             self._train_set,
@@ -142,7 +142,7 @@ class _TrialInTraining:
         model, device, batch_size = self.trainer.model, self._settings.device, self._config.measure.batch_size
         training = evaluate(model, self._train_set, batch_size, device)
         holdout = self._holdout_set and evaluate(model, self._holdout_set, batch_size, device)
-        flatness = measure(model, self._probe.split(batch_size))
+        flatness = measure(model, self._probe.split(batch_size), layer=self._config.measure.layer)
         return EpochMeasurement(
             epoch=self.trainer.epoch,
             train_score=training.score,

@@ -374,8 +374,12 @@ def test_a_head_that_cannot_be_measured_is_refused_before_training(make_study: M
     text = FAILING.replace("own_nets:small", "own_nets:without_pooling").replace(
         'failing = { type = "categorical", choices = [true, false] }', ""
     )
-    with pytest.raises(SearchError, match="no candidate can be searched"):
+    with pytest.raises(SearchError, match=r"no candidate can be searched.*layer='0' measures it all the same"):
         run_search(make_study(text=text))
+    # Named, the layer is measured, in a network whose map is flattened too.
+    result = run_search(make_study('measure.layer="0"', "study.name=named", text=text))
+    assert {trial.measurement.layer for trial in result.trials if trial.measurement} == {"0"}
+    assert len(result.ranking) == 9
 
 
 def test_divergence_fails_the_trial_with_its_reason(make_study: MakeStudy, tiny_text: str) -> None:
