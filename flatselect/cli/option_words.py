@@ -13,13 +13,15 @@ _REPLACEMENTS = [
     (r"data\.train = '([^']*)'", r"--data \1"),
     (r"data\.image_size", "--image-size"),
     (r"data\.(mean|std)", r"--\1"),
+    (r"layers?='([^']*)'", r"--layer \1"),
+    (r"layer=NAME", "--layer NAME"),
     (r"\b(adapt|out of) the model's args", r"\1 --model-arg"),
 ]
 
 
 @contextmanager
 def in_words_of_options() -> Iterator[None]:
-    """Renames, in the message of an error that passes, the keys of `[data]` to the options of `flatselect measure`."""
+    """Renames, in the message of an error that passes, keys of `[data]` and arguments of `measure` to the options."""
     try:
         yield
     except FlatselectError as error:

@@ -10,11 +10,12 @@ from torch import Tensor
 from flatselect.errors import DataError, NonFiniteError
 from flatselect.flatness.class_jacobians import LayerJacobian, add_classes
 from flatselect.flatness.closed_form import compute_closed_form
-from flatselect.flatness.head import Head, MeasuredLayer
+from flatselect.flatness.head import Head
 from flatselect.flatness.layer_values import QUANTITIES, LayerValues, Quantity
 from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.model_state import check_finite
+from flatselect.flatness.separability import find_exactness, follow_features
 from flatselect.flatness.tail import TailPass
 from flatselect.measures import (
     COMPANION_NAMES,
@@ -56,13 +57,17 @@ class GapFlatness:
         Raises:
             DataError: There is no such quantity or companion.
         """
+        companions = (companions,) if isinstance(companions, str) else companions
         known = (*COMPANION_NAMES, *SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES)
         if unknown := set(companions) - set(known):
             raise DataError(f"companions={sorted(unknown)}: unknown; expected any of {', '.join(known)}")
-        if unknown := set[str](quantities) - set(QUANTITIES):
+        wanted: set[str] = {quantities} if isinstance(quantities, str) else set(quantities)
+        if unknown := wanted - set(QUANTITIES):
             raise DataError(f"quantities={sorted(unknown)}: unknown; expected any of {', '.join(QUANTITIES)}")
         self.head = head
-        self._quantities = frozenset(quantities)
+        self._quantities = frozenset(quantity for quantity in QUANTITIES if quantity in wanted)
+        self._is_closed = [layer.method == "closed_form" for layer in head.layers]
+        self._exactness = [layer.exactness for layer in head.layers]
         self._set_companions = frozenset(companions) - set(COMPANION_NAMES)
         self._layers = [
             LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
@@ -99,8 +104,9 @@ class GapFlatness:
 
     def _compute_batch(self, tail: TailPass, split: SoftmaxSplit) -> list[LayerValues]:
         found: dict[int, LayerValues] = {}
+        self._check_tail(tail)
         for is_closed, compute in ((True, self._compute_closed_form), (False, self._compute_class_jacobians)):
-            wanted = [i for i, layer in enumerate(self.head.layers) if (layer.method == "closed_form") == is_closed]
+            wanted = [i for i, is_so in enumerate(self._is_closed) if is_so == is_closed]
             if not wanted:
                 continue
             found |= compute(tail, split, wanted, torch.float32)
@@ -114,6 +120,27 @@ class GapFlatness:
                     "large"
                 )
         return [found[i] for i in range(len(self.head.layers))]
+
+    def _check_tail(self, tail: TailPass) -> None:
+        """Holds what was found of the tail against these images, and from here on believes only what holds.
+
+        The head was found under noise around a few images. Features times ±1 must give slopes times ±1 where each
+        channel feeds one of them; and a tail that is called piecewise linear must not be curved here. So a closed gate
+        that opens for some images (or another way for images of another size) costs time, not the right number: κ is
+        the same by class Jacobians.
+        """
+        if not any(self._is_closed):
+            return
+        if all(self._is_closed) and "hessian" in self._exactness:
+            for i, exactness in enumerate(find_exactness(tail)):
+                if exactness == "gauss_newton":
+                    self._exactness[i] = exactness
+        maps = [
+            self.head.layers[i].channel_features if is_closed else None for i, is_closed in enumerate(self._is_closed)
+        ]
+        for i, follows in enumerate(follow_features(tail, [weights.geometry for weights in self._layers], maps)):
+            if self._is_closed[i] and not follows:
+                self._is_closed[i], self._exactness[i] = False, "gauss_newton"
 
     def _compute_closed_form(
         self, tail: TailPass, split: SoftmaxSplit, wanted: Sequence[int], least_dtype: torch.dtype
@@ -170,9 +197,20 @@ class GapFlatness:
         return classifier.weight.detach().flatten(1)
 
     def merge(self, other: Self) -> None:
-        """Adds another accumulator's images, of the same head, after the own ones."""
-        for own, others in zip(self._values, other._values, strict=True):
-            own.extend(others)
+        """Adds another accumulator's images, of the same head, after the own ones.
+
+        Raises:
+            DataError: It is of another head, or of other quantities.
+        """
+        if (other.head.layer, other._quantities) != (self.head.layer, self._quantities):
+            raise DataError(
+                f"merge: the other accumulator is of {other.head.layer!r} with quantities {sorted(other._quantities)}; "
+                f"expected {self.head.layer!r} with {sorted(self._quantities)}"
+            )
+        for i, others in enumerate(other._values):
+            self._values[i].extend(others)
+            self._is_closed[i] &= other._is_closed[i]
+            self._exactness[i] = "hessian" if self._exactness[i] == other._exactness[i] == "hessian" else "gauss_newton"
         self._companions.extend(other._companions)
         self._kept_logits.extend(other._kept_logits)
         self._kept_features.extend(other._kept_features)
@@ -180,9 +218,12 @@ class GapFlatness:
 
     def relative_error(self) -> float:
         """Standard error of κ over κ itself, so far; infinite for fewer than two images."""
+        if self.n_images < 2:
+            return math.inf
         flatness = torch.stack([torch.cat([part.flatness for part in parts]) for parts in self._values]).sum(0)
         error, mean = _find_standard_error(flatness), flatness.mean().item()
-        return error / mean if error < math.inf and mean > 0 else 0.0 if error == 0 else math.inf
+        # Flat so far says nothing of the images to come.
+        return error / mean if mean > 0 else math.inf
 
     def compute(self, *, per_image: bool = False) -> Measurement:
         """The measurement over all images so far.
@@ -202,27 +243,43 @@ class GapFlatness:
         )
         companions = ImageCompanions.join(self._companions)
         classifier_weight = self._classifier_weight(companions.n_features)
-        is_closed = all(layer.method == "closed_form" for layer in self.head.layers)
         return Measurement(
             relative_gap_flatness=flatness.mean().item(),
             hessian_trace=trace.mean().item(),
             diagonal_flatness=diagonal.mean().item(),
             n_images=len(flatness),
             layer=self.head.layer,
-            exactness=self.head.exactness,
+            exactness="hessian" if set(self._exactness) == {"hessian"} else "gauss_newton",
             standard_error=_find_standard_error(flatness),
-            method="closed_form" if is_closed else "class_jacobians",
+            method="closed_form" if all(self._is_closed) else "class_jacobians",
             companions={
                 **summarise_companions(companions, flatness.mean().item(), classifier_weight),
                 **self._compute_set_companions(classifier_weight),
             },
-            layers=tuple(
-                _describe_layer(layer, values, per_image)
-                for layer, values in zip(self.head.layers, layers, strict=True)
-            ),
+            layers=tuple(self._describe_layer(i, values, per_image) for i, values in enumerate(layers)),
             refused=dict(self.head.refused),
             per_image_flatness=flatness if per_image else None,
             per_image_trace=trace if per_image else None,
+        )
+
+    def _describe_layer(self, i: int, values: LayerValues, per_image: bool) -> LayerFlatness:
+        def mean(of_images: Tensor | None) -> float | None:
+            return None if of_images is None else of_images.mean().item()
+
+        blocks = values.block_traces
+        return LayerFlatness(
+            layer=self.head.layers[i].name,
+            relative_flatness=values.flatness.mean().item(),
+            hessian_trace=values.trace.mean().item(),
+            diagonal_flatness=values.diagonal.mean().item(),
+            standard_error=_find_standard_error(values.flatness),
+            exactness=self._exactness[i],
+            method="closed_form" if self._is_closed[i] else "class_jacobians",
+            input_channel_flatness=mean(values.input_channel),
+            max_eigenvalue_flatness=mean(values.max_eigenvalue),
+            block_traces=None if blocks is None else blocks / len(values.flatness),
+            per_image_flatness=values.flatness if per_image else None,
+            per_image_trace=values.trace if per_image else None,
         )
 
     def _compute_set_companions(self, classifier_weight: Tensor) -> dict[str, float]:
@@ -235,27 +292,6 @@ class GapFlatness:
             classifier_weight.cpu(),
             torch.cat(self._kept_labels) if self._kept_labels else None,
         )
-
-
-def _describe_layer(layer: MeasuredLayer, values: LayerValues, per_image: bool) -> LayerFlatness:
-    def mean(of_images: Tensor | None) -> float | None:
-        return None if of_images is None else of_images.mean().item()
-
-    blocks = values.block_traces
-    return LayerFlatness(
-        layer=layer.name,
-        relative_flatness=values.flatness.mean().item(),
-        hessian_trace=values.trace.mean().item(),
-        diagonal_flatness=values.diagonal.mean().item(),
-        standard_error=_find_standard_error(values.flatness),
-        exactness=layer.exactness,
-        method=layer.method,
-        input_channel_flatness=mean(values.input_channel),
-        max_eigenvalue_flatness=mean(values.max_eigenvalue),
-        block_traces=None if blocks is None else blocks / len(values.flatness),
-        per_image_flatness=values.flatness if per_image else None,
-        per_image_trace=values.trace if per_image else None,
-    )
 
 
 def _find_standard_error(of_images: Tensor) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from flatselect.errors import DataError
@@ -46,8 +47,10 @@ def iterate_batches(
         raise DataError(f"batch_size={batch_size}; expected a whole number of at least 1")
     if isinstance(data, (tuple, list)) and len(data) == 2 and _are_labels(data[1]):
         data = _split_pair(data[0], data[1], batch_size)
+    if isinstance(data, Tensor):
+        data = data.split(batch_size) if data.layout is torch.strided else [data]
     try:
-        batches: Iterator[object] = iter(data.split(batch_size) if isinstance(data, Tensor) else data)
+        batches: Iterator[object] = iter(data)
     except TypeError as error:
         raise DataError(
             f"the data is {type(data).__name__}; expected a tensor of images or an iterable of batches"
@@ -56,8 +59,11 @@ def iterate_batches(
         images, labels = batch, None
         if isinstance(batch, (tuple, list)) and batch:
             images, labels = batch[0], batch[1] if len(batch) > 1 and _are_labels(batch[1]) else None
-        if not isinstance(images, Tensor) or images.ndim not in n_axes:
-            given = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        if not isinstance(images, Tensor) or images.ndim not in n_axes or images.layout is not torch.strided:
+            given = type(images).__name__
+            if isinstance(images, Tensor):
+                sparse = "" if images.layout is torch.strided else f", {images.layout}"
+                given = f"shape {tuple(images.shape)}{sparse}"
             raise DataError(
                 f"batch {number} of the data is {given}; expected a tensor of images (n_images, channels, height, "
                 "width), or (images, labels); a Dataset of single images needs a DataLoader around it"

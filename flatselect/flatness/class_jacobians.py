@@ -102,7 +102,7 @@ class LayerJacobian:
 
     def compute(self) -> LayerValues:
         """The values over all classes added."""
-        if self._values.max_eigenvalue is not None:
+        if self._values.max_eigenvalue is not None and self._gradients:
             for i, chunk in enumerate(self._chunks):
                 left = torch.stack([lefts[i].flatten(1) for lefts, _ in self._gradients], 1)
                 right = torch.stack([rights[i].flatten(1) for _, rights in self._gradients], 1)

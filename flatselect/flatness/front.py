@@ -1,6 +1,7 @@
 """A network's classifier, and the convolutions that feed it without another in between."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,13 @@ from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.layer_calls import RecordedCall, RecordedRun
 from flatselect.flatness.layer_choice import say_how_to_name
 from flatselect.flatness.tail import is_output_of_classifier, read_logits
-from flatselect.flatness.tail_graph import ANONYMOUS_CONVOLUTION, TailGraph, read_tail_graph, walk_to_layers
+from flatselect.flatness.tail_graph import (
+    ANONYMOUS_CONVOLUTION,
+    TailGraph,
+    is_upstream,
+    read_tail_graph,
+    walk_to_layers,
+)
 
 # What may stand between a 1×1 convolution as classifier and the model's output.
 _RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Alias", "Clone", "Softmax", "LogSoftmax")
@@ -24,14 +31,19 @@ def find_classifier(run: RecordedRun) -> RecordedCall | None:
         UnsupportedHeadError: It runs several times, or the output is not one tensor (n_images, n_classes).
     """
     read_logits(run.output)
+    assert isinstance(run.output, Tensor)
     found = [
         call
         for call in run.calls
         if call.is_linear_of_features
         and call.features is not None
         and is_output_of_classifier(run.output, call.features)
-        # The pooled map of a convolution that works on a 1×1 map may equal it by chance: after a ReLU, say.
-        and (len(call.output_shape) == 2 or _is_reshaped(run.output, call.node))
+        # Another may give the same values: after a ReLU that has nothing to cut, or initialised to zero as this one.
+        and (
+            is_upstream(call.node, run.output.grad_fn)
+            if len(call.output_shape) == 2
+            else _is_reshaped(run.output, call.node)
+        )
     ]
     if not found:
         return None
@@ -43,8 +55,7 @@ def find_classifier(run: RecordedRun) -> RecordedCall | None:
     return found[-1]
 
 
-def _is_reshaped(output: object, node: Node) -> bool:
-    assert isinstance(output, Tensor)
+def _is_reshaped(output: Tensor, node: Node) -> bool:
     current = output.grad_fn
     while current is not None and current is not node:
         if not current.name().startswith(_RESHAPES):
@@ -53,9 +64,24 @@ def _is_reshaped(output: object, node: Node) -> bool:
     return current is node
 
 
-def find_front(
-    run: RecordedRun, classifier: RecordedCall | None, *, is_needed: bool
-) -> tuple[dict[str, int], tuple[str, ...]]:
+@dataclass(frozen=True)
+class Front:
+    """The convolutions that feed the classifier.
+
+    Attributes:
+        depth: Of those none of which is upstream of another, by name, in the order they run: the most convolutions on
+            one way from the images, the convolution included.
+        concatenated: Pairs of these whose ways to the classifier meet in a concatenation.
+        candidates: Names of all convolutions met first, the deepest first (of equals: the larger kernel, then the
+            later).
+    """
+
+    depth: Mapping[str, int]
+    concatenated: frozenset[frozenset[str]]
+    candidates: tuple[str, ...]
+
+
+def find_front(run: RecordedRun, classifier: RecordedCall | None, *, is_needed: bool) -> Front:
     """The convolutions that feed the classifier, none of them upstream of another.
 
     The autograd graph is walked from the classifier's input (or the logits) to the convolutions met first.
@@ -64,11 +90,6 @@ def find_front(
         run: The recorded pass.
         classifier: Its classifier; None where there is none.
         is_needed: Whether to refuse a network without.
-
-    Returns:
-        Their depths by name, in the order they run: the most convolutions on one way from the images, the convolution
-        included. And the names of all convolutions met first, the deepest first (of equals: the larger kernel, then the
-        later).
 
     Raises:
         UnsupportedHeadError: There is none, or something else comes first.
@@ -91,9 +112,13 @@ def find_front(
     if is_needed:
         _check_front(run, classifier, graph, front)
     elif ANONYMOUS_CONVOLUTION in graph.front:
-        return {}, ()
+        return Front({}, frozenset(), ())
     last = [i for i in front if not any(i in graph.upstream[other] for other in front if other != i)]
-    return {calls[i].name: graph.depth[i] for i in sorted(last)}, tuple(dict.fromkeys(calls[i].name for i in front))
+    return Front(
+        {calls[i].name: graph.depth[i] for i in sorted(last)},
+        frozenset(frozenset(calls[i].name for i in pair) for pair in graph.concatenated if pair <= set(last)),
+        tuple(dict.fromkeys(calls[i].name for i in front)),
+    )
 
 
 def _find_linear_of_pooled(calls: Sequence[RecordedCall]) -> set[Node]:
@@ -124,7 +149,7 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
         if i >= 0
         and i not in front
         # A linear layer on tokens is met with the patch embedding, to which shortcuts lead past all of them (ViT).
-        and (not front or graph.depth[i] > graph.depth[front[0]] or len(run.calls[i].input_shape) == 3)
+        and (len(run.calls[i].input_shape) == 3 or not any(i in graph.upstream[other] for other in front))
     ]
     if classifier is None and (not front or blocking):
         assert isinstance(run.output, Tensor)

@@ -14,6 +14,7 @@ from flatselect.flatness.model_state import check_finite, run_model
 from flatselect.flatness.patches import CONVOLUTIONS, LayerGeometry
 from flatselect.flatness.separability import find_tolerance
 from flatselect.flatness.tail import first_input
+from flatselect.flatness.tail_graph import find_weights_used_outside
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -74,11 +75,19 @@ class RecordedCall:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One forward pass: the layers' runs in order, the model's output, and in words what made that."""
+    """One forward pass.
+
+    Attributes:
+        calls: The layers' runs in order.
+        output: The model's.
+        producer: In words, what made the output.
+        used_outside: Names of layers whose weight acts elsewhere too.
+    """
 
     calls: list[RecordedCall]
     output: object
     producer: str
+    used_outside: frozenset[str]
 
     def of_module(self, module: nn.Module) -> list[RecordedCall]:
         return [call for call in self.calls if call.module is module]
@@ -95,6 +104,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
     def record(name: str, module: nn.Module) -> None:
         def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
+            if not isinstance(output, Tensor):  # a subclass with a forward pass of its own
+                return output
             given = first_input(args, kwargs)
             # A copy has a node of its own in the graph, and lets what follows work in place on it.
             with torch.enable_grad():
@@ -114,14 +125,24 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
         handles.append(module.register_forward_hook(note_output))
 
+    weights: dict[Tensor, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
             record(name, module)
+            own = module._parameters.get("weight")
+            if own is not None and own.is_floating_point():
+                weights[own] = name
         if next(module.children(), None) is None:
             remember(name, module)
     # Nothing is saved for a backward pass that never comes: all activations together are many.
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)):
-        output = run_model(model, images)
+    try:
+        for weight in weights:
+            weight.requires_grad_(True)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)):
+            output = run_model(model, images)
+    finally:
+        for weight in weights:
+            weight.requires_grad_(False)
     for handle in handles:
         handle.remove()
     handles.clear()
@@ -136,7 +157,9 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
             if value is not None and value.shape == output.shape and torch.equal(value, output):
                 producer = name_of_leaf
                 break
-    return RecordedRun(calls, output, producer)
+    root = output.grad_fn if isinstance(output, Tensor) else None
+    used = find_weights_used_outside(root, weights, [(call.node, call.input_node) for call in calls])
+    return RecordedRun(calls, output, producer, frozenset(weights[weight] for weight in used))
 
 
 def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:

@@ -1,12 +1,34 @@
 """The layers that a user asks for, by name."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
 from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.layer_calls import RecordedRun, check_call
+
+Wanted = Literal["all"] | tuple[str, ...] | None
+
+
+def read_wanted(layer: str | None, layers: str | Sequence[str] | None) -> Wanted:
+    """The names that were asked for, "all", or None.
+
+    Raises:
+        UnsupportedHeadError: Both were given, or something that is not names.
+    """
+    if layer is not None and layers is not None:
+        raise UnsupportedHeadError(f"layer={layer!r} and layers={layers!r} were both given; expected one of the two")
+    if layers == "all":
+        return "all"
+    given = layer if layer is not None else layers
+    if given is None:
+        return None
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UnsupportedHeadError(f"layers={given!r}; expected names of layers as in model.named_modules(), or 'all'")
+    return names
 
 
 def find_by_name(
@@ -31,6 +53,10 @@ def find_by_name(
                 "no layer of this model can be measured: " + ("; ".join(refused.values()) or "it has none")
             )
         return names, refused
+    names_of = {module: name for name, module in model.named_modules()}
+    for i, alias in enumerate(wanted):
+        module = dict(model.named_modules(remove_duplicate=False)).get(alias)
+        wanted = (*wanted[:i], names_of.get(module, alias) if module is not None else alias, *wanted[i + 1 :])
     for name in wanted:
         if name not in ran:
             kinds = {other: type(module).__name__ for other, module in model.named_modules()}
@@ -58,6 +84,11 @@ def check_layer(model: nn.Module, run: RecordedRun, name: str, n_images: int, *,
         UnsupportedHeadError: Names the layer and the reason.
     """
     calls = [call for call in run.calls if call.name == name]
+    if name in run.used_outside:
+        raise UnsupportedHeadError(
+            f"{calls[0]} is not the only place where its weight acts: the model uses it elsewhere too, which is not "
+            "covered"
+        )
     for call in calls:
         check_call(model, call, n_images)
     if len(calls) > 1 and not is_named:

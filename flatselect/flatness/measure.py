@@ -83,14 +83,15 @@ def measure(
     """
     model = unwrap_compiled(model)
     place, dtype = find_device(model, device), find_dtype(model)
-    if relative_error is not None and not relative_error > 0:
-        raise DataError(f"relative_error={relative_error}; expected a positive number, such as 0.05")
+    if relative_error is not None and not (isinstance(relative_error, (int, float)) and relative_error > 0):
+        raise DataError(f"relative_error={relative_error!r}; expected a positive number, such as 0.05")
     if normalize_inputs and isinstance(data, Iterator):
         raise DataError(
             f"normalize_inputs goes through the data twice, but {type(data).__name__} can be gone through once: give a "
             "tensor, a list of batches or a DataLoader"
         )
     n_axes = find_image_axes(model)
+    companions = (companions,) if isinstance(companions, str) else companions
     labelled = [name for name in LABEL_COMPANION_NAMES if name in companions]
     batches = iterate_batches(data, batch_size, n_axes, labelled)
     with undisturbed_evaluation(model, place) as handles:
@@ -132,6 +133,8 @@ def measure(
 def _check_head(model: nn.Module, head: Head, layer: str | None, layers: object) -> None:
     if layer is not None or layers is not None:
         raise ModelError("head was given together with layer or layers; expected one: a head says what is measured")
+    if not isinstance(head, Head):
+        raise ModelError(f"head is {type(head).__name__}; expected what flatselect.flatness.find_head returns")
     modules = dict(model.named_modules())
     for found in head.layers:
         if modules.get(found.name) is not found.module:

@@ -16,8 +16,9 @@ def undisturbed_evaluation(
 ) -> Iterator[list[RemovableHandle]]:
     """Evaluation mode, no gradients, no autocast; what this changes on the model is put back after.
 
-    That is: hooks, modes, buffers, which parameters ask for gradients, and torch's random state. The modes are set
-    module by module: a model's own `train()` may freeze, merge or convert weights.
+    That is: hooks, modes, buffers, the modules' own attributes (a feature map kept for later would hold a graph), which
+    parameters ask for gradients, and torch's random state. The modes are set module by module: a model's own `train()`
+    may freeze, merge or convert weights.
 
     Args:
         model: Any module.
@@ -31,10 +32,11 @@ def undisturbed_evaluation(
     training = {module: module.training for module in model.modules()}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad and freeze]
     buffers = [
-        (module, name, buffer, buffer.detach().clone(), buffer._version)
+        (module, name, buffer, buffer.detach().clone())
         for module in training
         for name, buffer in module.named_buffers(recurse=False)
     ]
+    attributes = [(module, dict(vars(module))) for module in training]
     handles: list[RemovableHandle] = []
     cuda_devices = [device] if device.type == "cuda" else []
     with (
@@ -54,12 +56,16 @@ def undisturbed_evaluation(
                 parameter.requires_grad_(True)
             for handle in handles:
                 handle.remove()
+            for module, was in attributes:
+                for name in vars(module).keys() - was.keys():
+                    del vars(module)[name]
+                vars(module).update(was)
             for module, was_training in training.items():
                 module.training = was_training
-            for module, name, buffer, value, version in buffers:
+            for module, name, buffer, value in buffers:
                 if module._buffers.get(name) is not buffer:  # the forward pass put another in its place
                     module._buffers[name] = buffer
-                if buffer._version != version:
+                if not torch.equal(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)
 
 
@@ -94,6 +100,12 @@ def find_device(model: nn.Module, given: torch.device | str | None) -> torch.dev
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model is {type(model).__name__}; expected a torch.nn.Module")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name or 'the model'!r} is a TorchScript module, which cannot be looked into: measure the Python "
+                "module that it was made of"
+            )
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         if torch.nn.parameter.is_lazy(tensor):
@@ -112,7 +124,8 @@ def find_device(model: nn.Module, given: torch.device | str | None) -> torch.dev
     if not tensors:
         return wanted or torch.device("cpu")
     device = tensors[0][1].device
-    if wanted is not None and (wanted.type != device.type or wanted.index not in (None, device.index)):
+    is_other = wanted is not None and device.type != "cpu" and wanted.index not in (None, device.index)
+    if wanted is not None and (wanted.type != device.type or is_other):
         raise ModelError(f"device={wanted} was asked for but the model is on {device}: move it with model.to({wanted})")
     return device
 

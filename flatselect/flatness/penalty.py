@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import ModelError, UnsupportedHeadError
+from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.batch_statistics import BatchStatistics
 from flatselect.flatness.head import Head, MeasuredLayer
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
@@ -49,6 +49,9 @@ def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
         ModelError: The model fails on the images, or its tail has no second derivative.
     """
     model = unwrap_compiled(model)
+    if not isinstance(images, Tensor) or not len(images):
+        given = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise DataError(f"the images are {given}; expected a tensor (n_images, channels, *size) of at least one image")
     batch = images.detach().to(dtype=find_dtype(model) if images.is_floating_point() else None)
     if head.overwrites_images:
         batch = batch.clone()

@@ -22,12 +22,15 @@ _DIGIT_BASE = 8
 def perturb_activations(activations: Tensor) -> Tensor:
     """Adds noise of many sizes to a layer's output, so that both sides of every kink are seen.
 
-    Element by element the noise is between half and 64 times as large as the spread over images and positions: an
-    activation that is off for the images at hand is on for some of it. Own generator: torch's is untouched.
+    By turns the rows of the batch get a faint noise (a twentieth of the spread over images and positions), one as large
+    as the spread, and one that element by element is between half and 64 times as large. Under the last, an activation
+    that is off for the images at hand is on for some of it; under the first, a gate is not saturated unless it is for
+    the images themselves. Own generator: torch's is untouched.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(activations.shape, generator=generator, dtype=torch.float64)
-    noise *= 2 ** (7 * torch.rand(activations.shape, generator=generator, dtype=torch.float64) - 1)
+    noise[0::3] *= 0.05
+    noise[2::3] *= 2 ** (7 * torch.rand(noise[2::3].shape, generator=generator, dtype=torch.float64) - 1)
     spread = _find_spread(activations.double()).cpu()
     return (activations.double() + (noise * spread).to(activations.device)).to(activations.dtype)
 
@@ -92,15 +95,58 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
     return "mixed" if filled is None else filled
 
 
-def check_images_apart(tail: TailPass, names: Sequence[str]) -> None:
-    """Refuses a tail in which one image's features move with another's activations (batch statistics).
+def follow_features(
+    tail: TailPass, geometries: Sequence[LayerGeometry], features_of: Sequence[Tensor | None]
+) -> list[bool]:
+    """Whether each layer's channels feed the features that they are said to, for the images of this very pass.
+
+    Features times ±1 must give slopes times ±1.
+
+    Args:
+        tail: The pass.
+        geometries: Of its layers.
+        features_of: What each channel of a layer feeds, (J,); None for layers that nothing is said of.
+    """
+    n_features = tail.features.shape[1]
+    generator = torch.Generator().manual_seed(n_features)
+    signs = (2 * torch.randint(2, (n_features,), generator=generator) - 1).to(tail.features)
+    plain = tail.differentiate(tail.features, torch.ones_like(tail.features))
+    signed = tail.differentiate(tail.features, signs.expand_as(tail.features))
+    follows: list[bool] = []
+    for i, (geometry, features) in enumerate(zip(geometries, features_of, strict=True)):
+        if features is None or int(features.max()) >= n_features:
+            follows.append(False)
+            continue
+        slopes, expected = (geometry.channels_first(of_layers[i][0]).flatten(2) for of_layers in (signed, plain))
+        error = (slopes - expected * signs[features][:, None]).abs().amax((0, 2))
+        follows.append(bool((error <= find_tolerance(slopes.dtype) * expected.abs().amax((0, 2))).all()))
+    return follows
+
+
+def check_derivatives(tail: TailPass, names: Sequence[str]) -> None:
+    """Refuses a tail whose derivatives are not those of its function, or that does not keep images apart.
+
+    Args:
+        tail: A pass with perturbed activations, the first two rows of one image.
+        names: Of its layers.
 
     Raises:
         UnsupportedHeadError: Names the layer.
     """
     values = tail.end
+    if not values.requires_grad:
+        raise UnsupportedHeadError(
+            f"no derivative leads from the model's output back to {', '.join(map(repr, names))} (torch.no_grad or "
+            "detach inside the model, or a layer whose output is not used?): nothing can be measured there"
+        )
     weights = _draw_weights(values)
     of_all = tail.differentiate(values, weights)
+    moves = (tail.logits[0] - tail.logits[1]).detach().abs().max() > 0
+    if moves and not any(bool(slopes.any()) for calls in of_all for slopes in calls):
+        raise UnsupportedHeadError(
+            f"the model's output moves with that of {', '.join(map(repr, names))}, but its derivative is 0: something "
+            "between cuts gradients (a quantised layer, detach, a function without derivative?)"
+        )
     weights[1:] = 0
     of_first = tail.differentiate(values, weights)
     tolerance = find_tolerance(values.dtype)

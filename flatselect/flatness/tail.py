@@ -128,7 +128,8 @@ def run_tail(
     def note_classifier(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
         if inspect is not None and classifier is not None and classifier not in layers:  # then it has been shown
             inspect(classifier, first_input(args, kwargs).detach(), output.detach())
-        classified.append((first_input(args, kwargs), output))
+        # A copy, as the model may go on to work in place on its features.
+        classified.append((first_input(args, kwargs).clone(), output))
         return output.clone()
 
     own = [watch(runs, layer) for runs, layer in zip(calls, layers, strict=True)]
@@ -153,8 +154,8 @@ def run_tail(
 
 
 def first_input(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
-    """A layer's input, given by position or by name."""
-    return args[0] if args else kwargs["input"]
+    """A layer's input, given by position or by any name."""
+    return args[0] if args else next(iter(kwargs.values()))
 
 
 def read_logits(output: object) -> Tensor:

@@ -1,8 +1,10 @@
 """Reading from the autograd graph which layers feed the classifier, without tracing or knowing the architecture."""
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
@@ -21,11 +23,13 @@ class TailGraph:
         depth: For every layer upstream: the most convolutions on one way from the images to its output, itself
             included if it is one.
         upstream: For every layer upstream: all layers from it towards the images.
+        concatenated: Pairs of layers whose ways to the classifier meet in a concatenation first.
     """
 
     front: frozenset[int]
     depth: Mapping[int, int]
     upstream: Mapping[int, frozenset[int]]
+    concatenated: frozenset[frozenset[int]]
 
 
 def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions: frozenset[int]) -> TailGraph:
@@ -44,6 +48,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
     depth: dict[Node, int] = {}
     layer_upstream: dict[int, frozenset[int]] = {}
     layer_depth: dict[int, int] = {}
+    met: dict[frozenset[int], bool] = {}  # pairs of layers, and whether in a concatenation
     for node in _images_first(root):
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         above = frozenset[int]().union(*(upstream[parent] for parent in parents))
@@ -58,6 +63,9 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
                     _drop_gates(sides[0], sides[1], layer_upstream),
                     _drop_gates(sides[1], sides[0], layer_upstream),
                 ]
+            for one, other in itertools.combinations(sides, 2):
+                for pair in itertools.product(one, other):
+                    met.setdefault(frozenset(pair), node.name().startswith(("Cat", "Stack")))
             front[node], upstream[node], depth[node] = frozenset[int]().union(*sides), above, deepest
         else:
             front[node] = frozenset({layer})
@@ -65,7 +73,8 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
             depth[node] = deepest + (layer in convolutions)
             layer_upstream[layer] = layer_upstream.get(layer, frozenset()) | above
             layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))
-    return TailGraph(frozenset() if root is None else front[root], layer_depth, layer_upstream)
+    concatenated = frozenset(pair for pair, is_concatenated in met.items() if is_concatenated)
+    return TailGraph(frozenset() if root is None else front[root], layer_depth, layer_upstream, concatenated)
 
 
 def _drop_gates(
@@ -108,6 +117,40 @@ def _is_global_pooling(node: Node) -> bool:
     # Autograd keeps -1 as 2^64 - 1.
     axes = {axis - 2**64 * (axis >= 2**63) for axis in node._saved_dim}  # type: ignore[attr-defined]
     return n_axes > 2 and {axis % n_axes for axis in axes} >= set(range(2, n_axes))
+
+
+def find_weights_used_outside(
+    root: Node | None, weights: Collection[Tensor], calls: Sequence[tuple[Node, Node | None]]
+) -> set[Tensor]:
+    """The weights that act in more than the layers they belong to.
+
+    Args:
+        root: The node that made the model's output.
+        weights: Of layers.
+        calls: The nodes that stand for each run's output and input.
+    """
+    inside: set[Node] = set()
+    for output, given in calls:
+        stack = [output]
+        while stack:
+            node = stack.pop()
+            inside.add(node)
+            stack.extend(
+                parent for parent, _ in node.next_functions if parent not in (None, given) and parent not in inside
+            )
+    used: set[Tensor] = set()
+    for node in _images_first(root):
+        if node not in inside:
+            for parent, _ in node.next_functions:
+                variable = getattr(parent, "variable", None)
+                if variable is not None and variable in weights:
+                    used.add(variable)
+    return used
+
+
+def is_upstream(node: Node, root: Node | None) -> bool:
+    """Whether what a node made goes into what another made."""
+    return node in _images_first(root)
 
 
 def has_custom_function(root: Node | None) -> bool:
