@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Self
 
 import torch
@@ -27,9 +28,6 @@ from flatselect.measures import (
     summarise_companions,
 )
 from flatselect.measures.softmax_split import SoftmaxSplit
-
-# Well inside float32's range, so that no factor of a value above it has lost digits to underflow.
-_LEAST_IN_FLOAT32 = 1e-25
 
 
 class GapFlatness:
@@ -104,13 +102,22 @@ class GapFlatness:
 
     def _compute_batch(self, tail: TailPass, split: SoftmaxSplit) -> list[LayerValues]:
         found: dict[int, LayerValues] = {}
-        self._check_tail(tail)
-        for is_closed, compute in ((True, self._compute_closed_form), (False, self._compute_class_jacobians)):
+        slopes: list[list[Tensor]] = []
+        n_most = 1
+        if any(self._is_closed):
+            # ∂h/∂a is of the size of 1/P: multiplied by P before rather than after, half precision keeps it.
+            n_most = max(output[0].numel() // output.shape[1] for output in tail.layer_outputs)
+            slopes = tail.differentiate(tail.features, torch.full_like(tail.features, n_most))
+            self._check_tail(tail, slopes, n_most)
+        compute_closed_form = partial(self._compute_closed_form, slopes, n_most)
+        for is_closed, compute in ((True, compute_closed_form), (False, self._compute_class_jacobians)):
             wanted = [i for i, is_so in enumerate(self._is_closed) if is_so == is_closed]
             if not wanted:
                 continue
             found |= compute(tail, split, wanted, torch.float32)
-            again = [i for i in wanted if not _is_in_range(found[i], split) and self._layers[i].dtype == torch.float32]
+            again = [
+                i for i in wanted if not found[i].is_in_range(split.rest) and self._layers[i].dtype == torch.float32
+            ]
             if again:
                 found |= compute(tail, split, again, torch.float64)
         for i, values in found.items():
@@ -121,7 +128,7 @@ class GapFlatness:
                 )
         return [found[i] for i in range(len(self.head.layers))]
 
-    def _check_tail(self, tail: TailPass) -> None:
+    def _check_tail(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
         """Holds what was found of the tail against these images, and from here on believes only what holds.
 
         The head was found under noise around a few images. Features times ±1 must give slopes times ±1 where each
@@ -129,8 +136,6 @@ class GapFlatness:
         that opens for some images (or another way for images of another size) costs time, not the right number: κ is
         the same by class Jacobians.
         """
-        if not any(self._is_closed):
-            return
         if all(self._is_closed) and "hessian" in self._exactness:
             for i, exactness in enumerate(find_exactness(tail)):
                 if exactness == "gauss_newton":
@@ -138,28 +143,31 @@ class GapFlatness:
         maps = [
             self.head.layers[i].channel_features if is_closed else None for i, is_closed in enumerate(self._is_closed)
         ]
-        for i, follows in enumerate(follow_features(tail, [weights.geometry for weights in self._layers], maps)):
+        geometries = [weights.geometry for weights in self._layers]
+        for i, follows in enumerate(follow_features(tail, slopes, factor, geometries, maps)):
             if self._is_closed[i] and not follows:
                 self._is_closed[i], self._exactness[i] = False, "gauss_newton"
 
     def _compute_closed_form(
-        self, tail: TailPass, split: SoftmaxSplit, wanted: Sequence[int], least_dtype: torch.dtype
+        self,
+        all_slopes: list[list[Tensor]],
+        factor: int,
+        tail: TailPass,
+        split: SoftmaxSplit,
+        wanted: Sequence[int],
+        least_dtype: torch.dtype,
     ) -> dict[int, LayerValues]:
-        # ∂h/∂a is of the size of 1/P: multiplied by P before rather than after, half precision keeps it.
-        n_most = max(call.output[0].numel() // call.output.shape[1] for i in wanted for call in tail.calls[i])
-        all_slopes = tail.differentiate(tail.features, torch.full_like(tail.features, n_most))
         found: dict[int, LayerValues] = {}
         for i in wanted:
             weights, ((slopes,), (call,)) = self._layers[i], (all_slopes[i], tail.calls[i])
             dtype = torch.promote_types(weights.dtype, least_dtype)
-            kernel = weights.kernel(dtype)
             slopes = weights.geometry.channels_first(slopes).flatten(2).to(dtype)
             found[i] = compute_closed_form(
-                kernel,
+                weights.kernel(dtype),
                 weights.kernel_gram(dtype),
                 self._classifier_weight(tail.features.shape[1])[:, self._channel_features(i)].to(dtype),
                 split,
-                slopes if slopes.shape[2] == n_most else slopes * (slopes.shape[2] / n_most),
+                slopes if slopes.shape[2] == factor else slopes * (slopes.shape[2] / factor),
                 weights.geometry,
                 weights.prepare_input(call.input, dtype),
                 self._quantities,
@@ -296,9 +304,3 @@ class GapFlatness:
 
 def _find_standard_error(of_images: Tensor) -> float:
     return of_images.std().item() / math.sqrt(len(of_images)) if len(of_images) > 1 else math.nan
-
-
-def _is_in_range(values: LayerValues, split: SoftmaxSplit) -> bool:
-    """Whether what was computed in float32 neither overflowed nor came near underflow; 1 − p_top is a late factor."""
-    least = _LEAST_IN_FLOAT32 * split.rest
-    return values.is_finite() and bool(((values.flatness > least) & (values.trace > least)).all())

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 Quantity = Literal["input_channel_flatness", "max_eigenvalue_flatness", "block_traces"]
+# Well inside float32's range, so that no factor of a value above it has lost digits to underflow.
+_LEAST_IN_FLOAT32 = 1e-25
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
 
@@ -65,6 +67,15 @@ class LayerValues:
 
     def is_finite(self) -> bool:
         return bool((self.flatness + self.trace + self.diagonal).isfinite().all())
+
+    def is_in_range(self, rest: Tensor) -> bool:
+        """Whether what was computed in float32 neither overflowed nor came near underflow.
+
+        Args:
+            rest: 1 − p_top of every image, a factor that came in late.
+        """
+        least = _LEAST_IN_FLOAT32 * rest
+        return self.is_finite() and bool(((self.flatness > least) & (self.trace > least)).all())
 
     def cpu(self) -> "LayerValues":
         return dataclasses.replace(

@@ -96,7 +96,11 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
 
 
 def follow_features(
-    tail: TailPass, geometries: Sequence[LayerGeometry], features_of: Sequence[Tensor | None]
+    tail: TailPass,
+    slopes: Sequence[Sequence[Tensor]],
+    factor: int,
+    geometries: Sequence[LayerGeometry],
+    features_of: Sequence[Tensor | None],
 ) -> list[bool]:
     """Whether each layer's channels feed the features that they are said to, for the images of this very pass.
 
@@ -104,22 +108,23 @@ def follow_features(
 
     Args:
         tail: The pass.
+        slopes: The derivatives of the sum of all features, times the factor, in every call of every layer.
+        factor: A number.
         geometries: Of its layers.
         features_of: What each channel of a layer feeds, (J,); None for layers that nothing is said of.
     """
     n_features = tail.features.shape[1]
     generator = torch.Generator().manual_seed(n_features)
     signs = (2 * torch.randint(2, (n_features,), generator=generator) - 1).to(tail.features)
-    plain = tail.differentiate(tail.features, torch.ones_like(tail.features))
-    signed = tail.differentiate(tail.features, signs.expand_as(tail.features))
+    signed = tail.differentiate(tail.features, factor * signs.expand_as(tail.features))
     follows: list[bool] = []
     for i, (geometry, features) in enumerate(zip(geometries, features_of, strict=True)):
         if features is None or int(features.max()) >= n_features:
             follows.append(False)
             continue
-        slopes, expected = (geometry.channels_first(of_layers[i][0]).flatten(2) for of_layers in (signed, plain))
-        error = (slopes - expected * signs[features][:, None]).abs().amax((0, 2))
-        follows.append(bool((error <= find_tolerance(slopes.dtype) * expected.abs().amax((0, 2))).all()))
+        found, plain = (geometry.channels_first(of_layers[i][0]).flatten(2) for of_layers in (signed, slopes))
+        error = (found - plain * signs[features][:, None]).abs().amax((0, 2))
+        follows.append(bool((error <= find_tolerance(plain.dtype) * plain.abs().amax((0, 2))).all()))
     return follows
 
 
