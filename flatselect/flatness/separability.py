@@ -183,7 +183,8 @@ def find_exactness(tail: TailPass) -> list[Exactness]:
     generator = torch.Generator().manual_seed(2)
 
     def draw_like(values: Tensor) -> Tensor:
-        return torch.randn(values.shape, generator=generator, dtype=torch.float64).to(values)
+        """Random numbers, the same for every image."""
+        return torch.randn(values.shape[1:], generator=generator).to(values).expand_as(values)
 
     def differentiate(values: Tensor | list[Tensor], cotangents: Tensor | list[Tensor], again: bool) -> list[Tensor]:
         return list(
