@@ -104,12 +104,13 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
             if is_thin:
                 products = (rows_left[..., rows] @ kernel_gram[rows, columns]) * rows_right[..., columns]
             else:
-                pairs = torch.bmm(lefts[:, rows], rights[:, columns].mT)
-                pairs *= kernel_gram[rows, columns]
-                products = torch.bmm(factors[..., rows], pairs) * factors[..., columns]
+                products = torch.bmm(lefts[:, rows], rights[:, columns].mT)
+                products *= kernel_gram[rows, columns]
+                # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
+                products *= torch.bmm(factors[..., rows].mT, factors[..., columns])
             n_rows = rows.stop - rows.start
-            on_diagonal = products[..., :n_rows].sum((1, 2), dtype=torch.float64)
-            total[chunk] += on_diagonal + 2 * products[..., n_rows:].sum((1, 2), dtype=torch.float64)
+            on_diagonal = products[..., :n_rows].sum(2).sum(1, dtype=torch.float64)
+            total[chunk] += on_diagonal + 2 * products[..., n_rows:].sum(2).sum(1, dtype=torch.float64)
     return total
 
 

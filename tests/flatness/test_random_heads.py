@@ -131,3 +131,30 @@ def test_gpu_agrees_with_cpu(name: str) -> None:
     assert (on_gpu.layer, on_gpu.exactness) == (on_cpu.layer, on_cpu.exactness)
     assert on_gpu.relative_gap_flatness == pytest.approx(on_cpu.relative_gap_flatness, rel=1e-8)
     assert on_gpu.companions == pytest.approx(on_cpu.companions, rel=1e-8)
+
+
+@pytest.mark.parametrize(("name", "convolution", "norm"), [
+    ("resnet18", "layer4.1.conv2", "layer4.1.bn2"),
+    ("mobilenet_v2", "features.18.0", "features.18.1"),
+    ("googlenet", "inception5b.branch2.1.conv", "inception5b.branch2.1.bn"),
+])  # fmt: skip
+def test_folding_a_real_networks_last_norm_changes_nothing(name: str, convolution: str, norm: str) -> None:
+    torch.manual_seed(0)
+    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    model = torchvision.models.get_model(name, weights=None, num_classes=4, **options).double()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    model.train()(torch.randn(8, 3, 64, 64, dtype=torch.float64))
+    images = torch.randn(3, 3, 64, 64, dtype=torch.float64)
+    before = measure(model, images)
+    model.eval()
+    folded = torch.nn.utils.fusion.fuse_conv_bn_eval(model.get_submodule(convolution), model.get_submodule(norm))
+    model.set_submodule(convolution, folded)
+    model.set_submodule(norm, nn.Identity())
+    after = measure(model, images)
+    assert after.layer == before.layer
+    assert before.relative_gap_flatness > 1e-6
+    assert after.relative_gap_flatness == pytest.approx(before.relative_gap_flatness, rel=1e-9)
+    assert after.hessian_trace != pytest.approx(before.hessian_trace, rel=1e-3)
