@@ -18,6 +18,7 @@ from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.model_state import check_finite
 from flatselect.flatness.separability import find_exactness, follow_features
 from flatselect.flatness.tail import TailPass
+from flatselect.flatness.tail_graph import is_plain
 from flatselect.measures import (
     COMPANION_NAMES,
     LABEL_COMPANION_NAMES,
@@ -70,6 +71,7 @@ class GapFlatness:
         self._layers = [
             LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
         ]
+        self._shapes: list[torch.Size] | None = None
         self._values: list[list[LayerValues]] = [[] for _ in head.layers]
         self._companions: list[ImageCompanions] = []
         self._kept_logits: list[Tensor] = []
@@ -108,7 +110,11 @@ class GapFlatness:
             # ∂h/∂a is of the size of 1/P: multiplied by P before rather than after, half precision keeps it.
             n_most = max(output[0].numel() // output.shape[1] for output in tail.layer_outputs)
             slopes = tail.differentiate(tail.features, torch.full_like(tail.features, n_most))
-            self._check_tail(tail, slopes, n_most)
+            # Another size may take another way, even of a tail that does not depend on the numbers.
+            shapes = [output.shape[1:] for output in tail.layer_outputs]
+            if shapes != (self._shapes or shapes) or not is_plain(tail.features.grad_fn):
+                self._check_tail(tail, slopes, n_most)
+            self._shapes = shapes
         compute_closed_form = partial(self._compute_closed_form, slopes, n_most)
         for is_closed, compute in ((True, compute_closed_form), (False, self._compute_class_jacobians)):
             wanted = [i for i, is_so in enumerate(self._is_closed) if is_so == is_closed]

@@ -119,6 +119,24 @@ def _is_global_pooling(node: Node) -> bool:
     return n_axes > 2 and {axis % n_axes for axis in axes} >= set(range(2, n_axes))
 
 
+# What moves numbers or multiplies them by constants, and activations piece by piece linear in one number.
+_PLAIN = (
+    "torch::autograd::AccumulateGrad", "Add", "AdaptiveAvgPool", "Alias", "AvgPool", "Cat", "Clone", "Hardtanh",
+    "LeakyRelu", "MaxPool", "Mean", "NativeBatchNorm", "Relu", "ReshapeAlias", "Squeeze", "Sum", "Threshold",
+    "UnsafeView", "View",
+)  # fmt: skip
+
+
+def is_plain(root: Node | None) -> bool:
+    """Whether what is upstream is linear but for kinks, and of the same structure whatever the numbers.
+
+    Nothing there multiplies or divides two computed tensors, so that no gate opens or closes with them.
+    """
+    return all(
+        node.name().startswith(_PLAIN) and not getattr(node, "_saved_training", False) for node in _images_first(root)
+    )
+
+
 def find_weights_used_outside(
     root: Node | None, weights: Collection[Tensor], calls: Sequence[tuple[Node, Node | None]]
 ) -> set[Tensor]:

@@ -45,7 +45,8 @@ class Problem:
 
     @classmethod
     def of(cls, model: nn.Module, images: Tensor, batch: int) -> "Problem":
-        convolution = find_head(model, images[:2]).convolution
+        convolution = find_head(model, images[:2]).layers[0].module
+        assert isinstance(convolution, nn.Conv2d)
         model.requires_grad_(False)
         convolution.weight.requires_grad_()
         with torch.no_grad():

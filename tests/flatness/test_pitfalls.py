@@ -56,6 +56,22 @@ def test_a_gate_that_moves_is_not_called_exact() -> None:
     assert (measured.layer, measured.method, measured.exactness) == ("c2", "class_jacobians", "gauss_newton")
 
 
+def test_only_tails_whose_structure_depends_on_numbers_are_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    check = GapFlatness._check_tail
+    monkeypatch.setattr(GapFlatness, "_check_tail", lambda self, *args: (checked.append("batch"), check(self, *args)))
+    expected = {"residual": 0, "dense": 0, "relu6_in_place": 0, "parallel": 0, "silu": 2, "prelu": 2}
+    for name, n_checks in expected.items():
+        checked.clear()
+        model, images, _ = make_case(name)
+        measure(model, [images, images])
+        assert len(checked) == n_checks, name
+    checked.clear()
+    model, images, _ = make_case("residual")
+    measure(model, [images, images, images[..., :-1]])
+    assert len(checked) == 1
+
+
 class Two(nn.Module):
     """Two convolutions, ReLU, pooling, classifier; `end` makes the output."""
 
