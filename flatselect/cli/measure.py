@@ -70,7 +70,9 @@ def _read_image_count(ctx: click.Context, parameter: click.Parameter, value: Any
 )
 @click.option("--data-root", metavar="PATH", help="Folder of torchvision's sets.")
 @click.option("--download", is_flag=True, help="Fetch a torchvision set that is not there.")
-@click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Resize images to this height and width.")
+@click.option(
+    "--image-size", type=click.IntRange(min=1, max=8192), metavar="N", help="Resize images to this height and width."
+)
 @click.option("--mean", metavar="A,B,C", help="By channel, on [0, 1], or imagenet; default: of the images.")
 @click.option("--std", metavar="A,B,C", help="Goes with --mean.")
 @click.option(
