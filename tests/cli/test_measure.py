@@ -131,7 +131,7 @@ def test_another_layer_by_name_also_behind_repeated_channels():
     digits = load_training_set(DataSection(train="digits", image_size=32), 0)
     expected = flatselect.measure(network, draw(digits, 8).expand(-1, 3, -1, -1))
     assert default["relative_gap_flatness"] == pytest.approx(expected.relative_gap_flatness, rel=1e-5)
-    assert "layer='layer9' is not" in refuse("resnet18.pth", *options, "--layer", "layer9")
+    assert "--layer layer9 is not" in refuse("resnet18.pth", *options, "--layer", "layer9")
     # Weights that were saved with the repetition in front fit too.
     torch.save(prefix(network.state_dict(), "network."), "wrapped.pth")
     wrapped = run_json("wrapped.pth", *options)["measurement"]
@@ -168,7 +168,7 @@ def test_timm():
         ([*CNN, *DIGITS, "--mean", "0.5", "--std", "0"], "--std 0.0: Input should be greater than 0"),
         ([*CNN, *DIGITS, "--mean", "imagenet"], "--mean has 3 values; expected 1: the images' channels are 1"),
         ([*CNN, *DIGITS, "--device", "gpu"], "--device gpu: not to be used here"),
-        ([*CNN, *DIGITS, "--layer", "stem.cnov"], "'stem.cnov' is not in the model; expected"),
+        ([*CNN, *DIGITS, "--layer", "stem.cnov"], "--layer stem.cnov is not in the model; expected"),
     ],
 )
 def test_mistakes_get_a_message_in_words_of_the_options(options, text, model):
