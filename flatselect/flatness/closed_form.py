@@ -89,26 +89,24 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
     """
     (n_images, n_classes, n_channels), rank = factor.shape, left.shape[2]
     total = torch.zeros(n_images, dtype=torch.float64, device=factor.device)
-    blocks = _cut_rows(n_channels)
     # Reading and writing J×J numbers an image takes as long as some 16 multiplications each; below that it is quicker
     # to spread the rank over the rows of one large product: Σ_cr (A_c ∘ L_r) KKᵀ (A_c ∘ R_r)ᵀ.
-    is_thin = n_classes * rank <= n_classes + rank + 16
-    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" and not is_thin else _CHUNK_ELEMENTS
-    for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels if is_thin else n_channels**2, n_held):
+    if n_classes * rank <= n_classes + rank + 16:
+        for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels):
+            rows_left = factor[chunk, :, None] * left[chunk].mT[:, None]  # (n_images, n_classes, rank, J)
+            rows_right = factor[chunk, :, None] * right[chunk].mT[:, None]
+            rows_right *= rows_left.flatten(0, 2).mm(kernel_gram).view_as(rows_right)
+            total[chunk] = rows_right.sum(3).sum((1, 2), dtype=torch.float64)
+        return total
+    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
+    for chunk in iterate_chunks(n_images, n_channels**2, n_held):
         factors, lefts, rights = factor[chunk], left[chunk], right[chunk]
-        if is_thin:
-            rows_left = (factors[:, :, None] * lefts.mT[:, None]).flatten(1, 2)  # (n_images, n_classes·rank, J)
-            rows_right = (factors[:, :, None] * rights.mT[:, None]).flatten(1, 2)
-        for rows in blocks:
-            columns = slice(rows.start, None)
-            if is_thin:
-                products = (rows_left[..., rows] @ kernel_gram[rows, columns]) * rows_right[..., columns]
-            else:
-                products = torch.bmm(lefts[:, rows], rights[:, columns].mT)
-                products *= kernel_gram[rows, columns]
-                # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
-                products *= torch.bmm(factors[..., rows].mT, factors[..., columns])
-            n_rows = rows.stop - rows.start
+        for rows in _cut_rows(n_channels):
+            columns, n_rows = slice(rows.start, None), rows.stop - rows.start
+            products = torch.bmm(lefts[:, rows], rights[:, columns].mT)
+            products *= kernel_gram[rows, columns]
+            # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
+            products *= torch.bmm(factors[..., rows].mT, factors[..., columns])
             on_diagonal = products[..., :n_rows].sum(2).sum(1, dtype=torch.float64)
             total[chunk] += on_diagonal + 2 * products[..., n_rows:].sum(2).sum(1, dtype=torch.float64)
     return total
