@@ -166,8 +166,9 @@ def locate_head(
         check_call(model, classifier, len(batch))
     # Few positions show little of the noise: then each image is run under more of it.
     n_positions = min(call.n_positions for call in run.calls if call.name in chosen)
-    others = images[1:2] if wanted is None and len(images) > 1 else images  # between far layers lies more
-    probe = torch.cat([first, first, others] * (1 if n_positions >= 16 else 2))
+    n_times = 1 if n_positions >= 16 else 2
+    # The first image under faint and under strong noise; between far layers lies more, which more images show.
+    probe = torch.cat([first, first] * n_times + [images] * (n_times * (wanted is not None)))
     head = Head(
         (),
         classifier.name if classifier else "",

@@ -22,15 +22,15 @@ _DIGIT_BASE = 8
 def perturb_activations(activations: Tensor) -> Tensor:
     """Adds noise of many sizes to a layer's output, so that both sides of every kink are seen.
 
-    By turns the rows of the batch get a faint noise (a twentieth of the spread over images and positions), one as large
-    as the spread, and one that element by element is between half and 64 times as large. Under the last, an activation
-    that is off for the images at hand is on for some of it; under the first, a gate is not saturated unless it is for
+    By turns the rows of the batch get a faint noise (a twentieth of the spread over images and positions), and one that
+    element by element is between half and 64 times as large as the spread. Under the strong noise, an activation that
+    is off for the images at hand is on for some of it; under the faint one, a gate is not saturated unless it is for
     the images themselves. Own generator: torch's is untouched.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(activations.shape, generator=generator, dtype=torch.float64)
-    noise[0::3] *= 0.05
-    noise[2::3] *= 2 ** (7 * torch.rand(noise[2::3].shape, generator=generator, dtype=torch.float64) - 1)
+    noise[0::2] *= 0.05
+    noise[1::2] *= 2 ** (7 * torch.rand(noise[1::2].shape, generator=generator, dtype=torch.float64) - 1)
     spread = _find_spread(activations.double()).cpu()
     return (activations.double() + (noise * spread).to(activations.device)).to(activations.dtype)
 
@@ -90,7 +90,7 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
         is_separable &= bool((leak <= tolerance * largest).all())
         place *= base
     if not is_separable:
-        return "flattened" if is_flattened else "mixed"
+        return "flattened" if is_flattened and n_features > len(of_channel) else "mixed"
     filled = _fill_unseen(of_channel, is_seen, n_features)
     return "mixed" if filled is None else filled
 
