@@ -104,17 +104,19 @@ def test_an_exported_model_says_which_network_it_is_and_how_its_images_were_norm
 
 
 def test_a_file_does_not_name_the_code_that_is_run(working_folder):
-    (working_folder / "own_nets.py").write_text(NETS)
+    (working_folder / "measured_nets.py").write_text(NETS)
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
-    path = export("own_nets:build", {"width": 3}, network.state_dict())
+    path = export("measured_nets:build", {"width": 3}, network.state_dict())
     for more in ([], ["--model-arg", "width=3"], ["--model-arg", "width=4"]):
         message = refuse(path, *DIGITS, *more)
-        assert "its network is built by 'own_nets:build'; if you trust it, add --model own_nets:build" in message
+        assert (
+            "its network is built by 'measured_nets:build'; if you trust it, add --model measured_nets:build" in message
+        )
         assert not (working_folder / "imported").exists()
-    shown = run_json(path, *DIGITS, "--model", "own_nets:build")
+    shown = run_json(path, *DIGITS, "--model", "measured_nets:build")
     assert shown["model_args"] == {"width": 3}
     assert (working_folder / "imported").exists()
-    plain = run_json(save(network.state_dict()), *DIGITS, "--model", "own_nets:build", "--mean", 0.5, "--std", 0.5)
+    plain = run_json(save(network.state_dict()), *DIGITS, "--model", "measured_nets:build", "--mean", 0.5, "--std", 0.5)
     assert plain["measurement"] == shown["measurement"]
 
 
