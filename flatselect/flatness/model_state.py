@@ -65,8 +65,15 @@ def undisturbed_evaluation(
             for module, name, buffer, value in buffers:
                 if module._buffers.get(name) is not buffer:  # the forward pass put another in its place
                     module._buffers[name] = buffer
-                if not torch.equal(buffer, value):  # by value: fused operations change buffers unseen
+                if not _is_same(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether all values are equal, NaN being equal to NaN."""
+    if torch.equal(one, other) or not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def run_model(model: nn.Module, images: Tensor) -> object:
