@@ -5,6 +5,7 @@ from torch import Tensor
 
 from flatselect.flatness.layer_values import LayerValues, Quantity
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
+from flatselect.measures.chunks import iterate_chunks as cut_in_chunks
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 # Numbers held at once while a batch is reduced: 64 MiB in float32.
@@ -166,5 +167,4 @@ def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
 
 def iterate_chunks(n_images: int, n_elements: int, n_held: int = _CHUNK_ELEMENTS) -> list[slice]:
     """Cuts a batch so that about `n_held` numbers are held at once, `n_elements` an image, and at least one image."""
-    size = max(1, n_held // max(1, n_elements))
-    return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)]
+    return cut_in_chunks(n_images, n_elements, n_held)

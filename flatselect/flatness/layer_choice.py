@@ -54,9 +54,8 @@ def find_by_name(
             )
         return names, refused
     names_of = {module: name for name, module in model.named_modules()}
-    for i, alias in enumerate(wanted):
-        module = dict(model.named_modules(remove_duplicate=False)).get(alias)
-        wanted = (*wanted[:i], names_of.get(module, alias) if module is not None else alias, *wanted[i + 1 :])
+    modules = dict(model.named_modules(remove_duplicate=False))
+    wanted = tuple(names_of[modules[alias]] if alias in modules else alias for alias in wanted)
     for name in wanted:
         if name not in ran:
             kinds = {other: type(module).__name__ for other, module in model.named_modules()}

@@ -5,7 +5,10 @@
 CHUNK_ELEMENTS = 2**22
 
 
-def iterate_chunks(n_images: int, n_elements: int) -> list[slice]:
-    """Cuts a set so that about `CHUNK_ELEMENTS` numbers are held at once, `n_elements` an image; at least one image."""
-    size = max(1, CHUNK_ELEMENTS // max(1, n_elements))
+def iterate_chunks(n_images: int, n_elements: int, n_held: int | None = None) -> list[slice]:
+    """Cuts a set so that about `n_held` numbers are held at once, `n_elements` an image; at least one image.
+
+    By default `CHUNK_ELEMENTS` are held.
+    """
+    size = max(1, (n_held or CHUNK_ELEMENTS) // max(1, n_elements))
     return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)]

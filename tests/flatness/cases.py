@@ -265,6 +265,18 @@ class ConvolutionTwice(Functional):
         self.fc = nn.Linear(4, 4)
 
 
+class OnCopies(nn.Module):
+    """The model on copies of the images: some work in place on what they are given."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.model(x.clone())
+        return output
+
+
 def attend(query: nn.Module, maps: Tensor) -> Tensor:
     """Attention pooling: the mean position asks all positions."""
     tokens = maps.flatten(2).mT

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CASES, MEASURED, Parallel, StandardisedConv2d, make_case, sequential
+from cases import CASES, MEASURED, OnCopies, Parallel, StandardisedConv2d, make_case, sequential
 from torch import Tensor, nn
 
 from flatselect import UnsupportedHeadError, measure
@@ -25,18 +25,6 @@ NAMED_ONLY = [
     "attention_pooling",
     "no_convolution",
 ]
-
-
-class OnCopies(nn.Module):
-    """The model on copies of the images: some work in place on what they are given."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.model(x.clone())
-        return output
 
 
 def form_gauss_newton(model: nn.Module, image: Tensor, layer: str) -> Tensor:

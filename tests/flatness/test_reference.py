@@ -2,24 +2,12 @@
 
 import pytest
 import torch
-from cases import MEASURED, make_case
-from torch import Tensor, nn
+from cases import MEASURED, OnCopies, make_case
+from torch import nn
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import ModelError
 from flatselect.flatness import reference_by_gradients, reference_flatness
-
-
-class OnCopies(nn.Module):
-    """The same network, where it works in place on its images."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.model(x.clone())
-        return output
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
