@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 Augmentation = Literal["none", "flip", "shift", "flip+shift"]
+Extra = Literal["augmentation", "mixup", "noise"]
 Fraction = Annotated[FiniteFloat, Field(gt=0, lt=1)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -153,6 +154,9 @@ class MeasureSection(Section):
     probe: PositiveInt = Field(512, description="training images, drawn once for the whole study")
     batch_size: PositiveInt = 256
     layer: str | None = Field(None, description="by name; default: the last convolution before the pooling")
+    extras: list[Extra] = Field(
+        [], description="augmentation, mixup, noise: companions with forward passes of their own"
+    )
 
 
 class CalibrationSection(Section):

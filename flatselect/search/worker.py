@@ -1,5 +1,6 @@
 """A worker: trains one trial at a time, an epoch a request, and measures it."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -11,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from flatselect.assessment import Probe, assess
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
-from flatselect.data.splits import draw_stratified, split_holdout
+from flatselect.data.splits import split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head import find_head
-from flatselect.flatness.measure import measure
 from flatselect.flatness.penalty import flatness_penalty
-from flatselect.models.factories import build_model, count_parameters
+from flatselect.models.factories import build_model
 from flatselect.records import EpochMeasurement, Failure
 from flatselect.search.protocol import AuditReply, AuditRequest, TrialAssignment, TrialReport, WorkerSettings
 from flatselect.search_space import Candidate, make_candidate
@@ -91,10 +92,12 @@ class _TrialInTraining:
         train_indices, holdout_indices = self._split(dataset)
         self._train_set = dataset.subset(train_indices)
         self._holdout_set = dataset.subset(holdout_indices) if assignment.is_calibration else None
-        self._probe = self._draw_probe(dataset, train_indices)
+        # The same training images for every trial that trains on all of them.
+        probe_seed = derive_seed(config.study.seed, "probe")
+        self._probe = Probe.draw(self._train_set, config.measure.probe, probe_seed, settings.device)
         model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
-        head = find_head(model, self._probe[:4], config.measure.layer)
+        head = find_head(model, self._probe.images[:4], config.measure.layer)
         self.trainer = Trainer(
             model,
             self._train_set,
@@ -139,22 +142,20 @@ class _TrialInTraining:
         return self._report(measured, checkpoint)
 
     def _measure(self, train_seconds: float, started: float) -> EpochMeasurement:
-        model, device, batch_size = self.trainer.model, self._settings.device, self._config.measure.batch_size
-        training = evaluate(model, self._train_set, batch_size, device)
-        holdout = self._holdout_set and evaluate(model, self._holdout_set, batch_size, device)
-        flatness = measure(model, self._probe.split(batch_size), layer=self._config.measure.layer)
-        return EpochMeasurement(
+        model, options, device = self.trainer.model, self._config.measure, self._settings.device
+        holdout = self._holdout_set and evaluate(model, self._holdout_set, options.batch_size, device)
+        measured = assess(
+            model,
+            self._train_set,
+            self._probe,
             epoch=self.trainer.epoch,
-            train_score=training.score,
-            train_loss=training.loss,
-            n_train_images=training.n_images,
-            n_parameters=count_parameters(model),
-            relative_gap_flatness=flatness.relative_gap_flatness,
-            hessian_trace=flatness.hessian_trace,
-            layer=flatness.layer,
-            exactness=flatness.exactness,
-            n_probe_images=flatness.n_images,
-            companions=dict(flatness.companions),
+            extras=options.extras,
+            layer=options.layer,
+            batch_size=options.batch_size,
+            device=device,
+        )
+        return dataclasses.replace(
+            measured,
             holdout_score=holdout.score if holdout else None,
             holdout_loss=holdout.loss if holdout else None,
             n_holdout_images=holdout.n_images if holdout else 0,
@@ -167,14 +168,6 @@ class _TrialInTraining:
             return torch.arange(len(dataset)), torch.arange(0)
         seed = derive_seed(self._config.study.seed, "holdout", self.assignment.number)
         return split_holdout(dataset.labels, self._config.calibration.holdout, seed)
-
-    def _draw_probe(self, dataset: Dataset, train_indices: torch.Tensor) -> torch.Tensor:
-        """The same training images for every trial, as far as the trial trains on them."""
-        n_images = min(self._config.measure.probe, len(train_indices))
-        seed = derive_seed(self._config.study.seed, "probe")
-        drawn = train_indices[draw_stratified(dataset.labels[train_indices], n_images, seed)]
-        batches = dataset.subset(drawn).batches(n_images, self._settings.device)
-        return torch.cat([images for images, _ in batches])
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be this trial's."""

@@ -1,0 +1,63 @@
+"""The zoo's networks: architectures and trainings drawn by lot, small enough to be many."""
+
+from typing import Any
+
+import numpy as np
+from environments import Environment
+
+from flatselect.config import TrainingSection
+from flatselect.search_space import Candidate
+from flatselect.training.seeding import derive_seed
+
+# Images seen in all, and the training loss at which training ends before: most networks get past 95 % training
+# accuracy, some by far, some not.
+_N_SEEN = (6_000, 12_000, 20_000, 32_000)
+_TARGET_LOSSES = (0.3, 0.1, 0.03, 0.01, 0.003, None)
+
+
+def draw_candidate(environment: Environment, number: int) -> Candidate:
+    """The candidate of a number (from 0) in an environment."""
+    generator = np.random.default_rng(derive_seed("zoo", "candidate", environment.number, number))
+
+    def pick(*values: Any) -> Any:
+        return values[int(generator.integers(len(values)))]
+
+    batch_size = pick(16, 32, 32, 64, 64, 128)
+    optimizer = pick("sgd", "sgd", "adam", "adamw")
+    low, high = (0.02, 0.3) if optimizer == "sgd" else (0.001, 0.02)
+    model, args = _draw_architecture(pick, environment)
+    n_seen = pick(*_N_SEEN) if model == "cnn" else _N_SEEN[0]
+    training = TrainingSection(
+        epochs=int(np.clip(round(n_seen / environment.n_images), 4, 100)),
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=float(low * (high / low) ** generator.random()),
+        momentum=pick(0.5, 0.9, 0.9),
+        weight_decay=pick(0.0, 1e-5, 1e-4, 1e-3, 1e-2),
+        schedule=pick("cosine", "cosine", "constant"),
+        label_smoothing=pick(0.0, 0.0, 0.0, 0.1),
+        gradient_clip=5.0,
+        target_train_loss=pick(*_TARGET_LOSSES),
+    )
+    return Candidate(model, args, training, augmentation=pick("none", "none", "none", "none", "shift"))
+
+
+def _draw_architecture(pick: Any, environment: Environment) -> tuple[str, dict[str, Any]]:
+    family = pick(*["cnn"] * 14, "torchvision:resnet18", "torchvision:shufflenet_v2_x0_5")
+    if family != "cnn":
+        return family, {}
+    block = pick("plain", "plain", "residual", "residual", "depthwise", "inverted_residual")
+    return "cnn", {
+        "width": pick(4, 6, 8, 12, 16),
+        "width_growth": pick(1.5, 2.0),
+        "stages": pick(2, 2, 3) if environment.image_size > 8 else pick(1, 2),
+        "depth": pick(1, 1, 2),
+        "block": block,
+        "expansion": pick(2, 4),
+        "kernel_size": pick(3, 3, 3, 5),
+        "downsampling": pick("stride", "max_pool", "average_pool"),
+        "norm": pick("batch", "batch", "batch", "group", "none") if block in ("plain", "residual") else "batch",
+        "activation": pick("relu", "relu", "leaky_relu", "silu"),
+        "dropout": pick(0.0, 0.0, 0.0, 0.2),
+        "last_conv1x1": pick(False, False, True),
+    }
