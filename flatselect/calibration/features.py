@@ -30,10 +30,43 @@ FEATURE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "log_feature_norm": "log10 of the mean norm of the pooled features",
         "log_n_train_images": "log10 of the number of images trained on",
         "log_n_parameters": "log10 of the number of trainable parameters",
+        "log_n_classes": "log10 of the number of classes",
+        "relative_margin_q10": "margin_q10 / standard deviation of an image's logits",
+        "relative_margin_q50": "margin_q50 / standard deviation of an image's logits",
+        "log_davies_bouldin": "log10 of the Davies-Bouldin index of the pooled features by label",
+        "log_head_soft_rank": "log10 of the soft rank of the classifier's curvature",
+        "log_head_tic": "log10 of Takeuchi's penalty of the classifier",
+        "log_last_linear_ratio": "log10 of last_linear_flatness_normalized / (mean gini · mean logit variance)",
+        "augmentation_agreement": "share of predictions that stay when images are turned, scaled and moved",
+        "augmentation_accuracy": "accuracy on training images turned, scaled and moved",
+        "log_augmentation_loss": "log10 of the cross-entropy (nats) on training images turned, scaled and moved",
+        "mixup_agreement": "share of predictions that stay when images are mixed with another, in shares 0.6 to 1",
+        "mixup_accuracy": "accuracy on training images mixed with another, of the larger share's label",
+        "log_mixup_loss": "log10 of the cross-entropy (nats) on mixed training images, labels mixed alike",
+        "noise_agreement": "share of predictions that stay under Gaussian noise of 0.25 standard deviations",
+        "noise_accuracy": "accuracy on training images under Gaussian noise of 0.25 standard deviations",
+        "log_noise_loss": "log10 of the cross-entropy (nats) under Gaussian noise of 0.25 standard deviations",
+        "unlabeled_confidence": "mean of the largest class probability on unlabelled images",
+        "log_unlabeled_gini": "log10 of the mean gini on unlabelled images",
+        "unlabeled_nuclear_norm": "nuclear norm of the class probabilities of unlabelled images, at most 1",
+        "unlabeled_threshold_score": "share of unlabelled images surer than the least sure training images (ATC)",
+        "unlabeled_agreement": "mean share of unlabelled images on which another candidate predicts the same class",
     }
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(FEATURE_DEFINITIONS)
 FLATNESS_FEATURES: tuple[str, ...] = ("log_relative_gap_flatness", "log_temperature_flat_ratio")
+
+# Features that are a companion as it is, and those that are its logarithm.
+_COMPANIONS = (
+    *("mean_confidence", "confidence_q10", "margin_q10", "margin_q50"),
+    *(f"{extra}_{value}" for extra in ("augmentation", "mixup", "noise") for value in ("agreement", "accuracy")),
+    *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_threshold_score", "unlabeled_agreement"),
+)
+_LOGARITHMS = (
+    *("temperature_flat_ratio", "gini", "logit_variance", "head_frobenius_norm", "feature_norm", "n_classes"),
+    *("davies_bouldin", "head_soft_rank", "head_tic", "augmentation_loss", "mixup_loss", "noise_loss"),
+    "unlabeled_gini",
+)
 
 
 def make_features(measurement: EpochMeasurement) -> dict[str, float]:
@@ -44,22 +77,25 @@ def make_features(measurement: EpochMeasurement) -> dict[str, float]:
         Logarithms are of max(value, 1e-12).
     """
     companions = measurement.companions
+    spread = _finite(companions.get("logit_variance")) ** 0.5
+    train_score = _finite(measurement.train_score)
     values = {
         "log_relative_gap_flatness": _log10(measurement.relative_gap_flatness),
-        "log_temperature_flat_ratio": _log10(companions.get("temperature_flat_ratio")),
         "log_train_loss": _log10(measurement.train_loss),
-        "train_score": _finite(measurement.train_score),
-        "train_score_power_8": _finite(measurement.train_score) ** 8,
-        "mean_confidence": _finite(companions.get("mean_confidence")),
-        "confidence_q10": _finite(companions.get("confidence_q10")),
-        "log_gini": _log10(companions.get("gini")),
-        "log_logit_variance": _log10(companions.get("logit_variance")),
-        "margin_q10": _finite(companions.get("margin_q10")),
-        "margin_q50": _finite(companions.get("margin_q50")),
-        "log_head_frobenius_norm": _log10(companions.get("head_frobenius_norm")),
-        "log_feature_norm": _log10(companions.get("feature_norm")),
+        "train_score": train_score,
+        "train_score_power_8": train_score**8,
         "log_n_train_images": _log10(measurement.n_train_images),
         "log_n_parameters": _log10(measurement.n_parameters),
+        "relative_margin_q10": _divide(_finite(companions.get("margin_q10")), spread),
+        "relative_margin_q50": _divide(_finite(companions.get("margin_q50")), spread),
+        "log_last_linear_ratio": _log10(
+            _divide(
+                _finite(companions.get("last_linear_flatness_normalized")),
+                _finite(companions.get("gini")) * spread**2,
+            )
+        ),
+        **{name: _finite(companions.get(name)) for name in _COMPANIONS},
+        **{f"log_{name}": _log10(companions.get(name)) for name in _LOGARITHMS},
     }
     return {name: values[name] for name in FEATURE_NAMES}
 
@@ -71,3 +107,7 @@ def _finite(value: float | None) -> float:
 def _log10(value: float | None) -> float:
     value = _finite(value)
     return value if math.isnan(value) else math.log10(max(value, SMALLEST_LOGGED))
+
+
+def _divide(value: float, by: float) -> float:
+    return value / by if by > 0 else math.nan

@@ -11,8 +11,8 @@ from flatselect.training.seeding import derive_seed
 
 # Images seen in all, and the training loss at which training ends before: most networks get past 95 % training
 # accuracy, some by far, some not.
-_N_SEEN = (6_000, 12_000, 20_000, 32_000)
-_TARGET_LOSSES = (0.3, 0.1, 0.03, 0.01, 0.003, None)
+_N_SEEN = (10_000, 18_000, 30_000)
+_TARGET_LOSSES = (0.2, 0.1, 0.03, 0.01, 0.003, None)
 
 
 def draw_candidate(environment: Environment, number: int) -> Candidate:
@@ -22,9 +22,9 @@ def draw_candidate(environment: Environment, number: int) -> Candidate:
     def pick(*values: Any) -> Any:
         return values[int(generator.integers(len(values)))]
 
-    batch_size = pick(16, 32, 32, 64, 64, 128)
+    batch_size = pick(16, 32, 32, 64)
     optimizer = pick("sgd", "sgd", "adam", "adamw")
-    low, high = (0.02, 0.3) if optimizer == "sgd" else (0.001, 0.02)
+    low, high = (0.02, 0.2) if optimizer == "sgd" else (0.001, 0.01)
     model, args = _draw_architecture(pick, environment)
     n_seen = pick(*_N_SEEN) if model == "cnn" else _N_SEEN[0]
     training = TrainingSection(
@@ -33,7 +33,7 @@ def draw_candidate(environment: Environment, number: int) -> Candidate:
         optimizer=optimizer,
         learning_rate=float(low * (high / low) ** generator.random()),
         momentum=pick(0.5, 0.9, 0.9),
-        weight_decay=pick(0.0, 1e-5, 1e-4, 1e-3, 1e-2),
+        weight_decay=pick(0.0, 1e-5, 1e-4, 1e-3, 5e-3),
         schedule=pick("cosine", "cosine", "constant"),
         label_smoothing=pick(0.0, 0.0, 0.0, 0.1),
         gradient_clip=5.0,
@@ -46,9 +46,10 @@ def _draw_architecture(pick: Any, environment: Environment) -> tuple[str, dict[s
     family = pick(*["cnn"] * 14, "torchvision:resnet18", "torchvision:shufflenet_v2_x0_5")
     if family != "cnn":
         return family, {}
+    norms = ("batch", "batch", "batch", "batch", "group", "group", "none")
     block = pick("plain", "plain", "residual", "residual", "depthwise", "inverted_residual")
     return "cnn", {
-        "width": pick(4, 6, 8, 12, 16),
+        "width": pick(6, 8, 12, 16, 24),
         "width_growth": pick(1.5, 2.0),
         "stages": pick(2, 2, 3) if environment.image_size > 8 else pick(1, 2),
         "depth": pick(1, 1, 2),
@@ -56,7 +57,7 @@ def _draw_architecture(pick: Any, environment: Environment) -> tuple[str, dict[s
         "expansion": pick(2, 4),
         "kernel_size": pick(3, 3, 3, 5),
         "downsampling": pick("stride", "max_pool", "average_pool"),
-        "norm": pick("batch", "batch", "batch", "group", "none") if block in ("plain", "residual") else "batch",
+        "norm": pick(*norms) if block in ("plain", "residual") else "batch",
         "activation": pick("relu", "relu", "leaky_relu", "silu"),
         "dropout": pick(0.0, 0.0, 0.0, 0.2),
         "last_conv1x1": pick(False, False, True),

@@ -1,4 +1,4 @@
-"""Trains the zoo: 60 environments × 6 networks, each network's weights and true test score in a file of its own.
+"""Trains the zoo: 60 environments × 5 networks, each network's weights and true test score in a file of its own.
 
 What is there already is not trained again, so it can be stopped and started, and run by several processes:
 
@@ -30,7 +30,7 @@ from flatselect.training.fit import Trainer
 from flatselect.training.seeding import derive_seed, seeded
 
 N_ENVIRONMENTS = 60
-N_NETWORKS = 6
+N_NETWORKS = 5
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:

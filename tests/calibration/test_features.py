@@ -15,6 +15,25 @@ COMPANIONS = {
     "temperature_flat_ratio": 0.01,
     "head_frobenius_norm": 10.0,
     "feature_norm": 1000.0,
+    "n_classes": 10.0,
+    "davies_bouldin": 0.1,
+    "head_soft_rank": 10.0,
+    "head_tic": 100.0,
+    "last_linear_flatness_normalized": 0.01,
+    "augmentation_agreement": 0.9,
+    "augmentation_accuracy": 0.85,
+    "augmentation_loss": 0.1,
+    "mixup_agreement": 0.95,
+    "mixup_accuracy": 0.92,
+    "mixup_loss": 1.0,
+    "noise_agreement": 0.99,
+    "noise_accuracy": 0.94,
+    "noise_loss": 0.01,
+    "unlabeled_confidence": 0.7,
+    "unlabeled_gini": 0.01,
+    "unlabeled_nuclear_norm": 0.6,
+    "unlabeled_threshold_score": 0.8,
+    "unlabeled_agreement": 0.75,
 }
 MEASUREMENT = EpochMeasurement(
     epoch=3,
@@ -44,6 +63,27 @@ def test_every_feature_of_a_whole_measurement():
         "log_feature_norm": 3.0,
         "log_n_train_images": 3.0,
         "log_n_parameters": 4.0,
+        "log_n_classes": 1.0,
+        "relative_margin_q10": 0.05,
+        "relative_margin_q50": 0.25,
+        "log_davies_bouldin": -1.0,
+        "log_head_soft_rank": 1.0,
+        "log_head_tic": 2.0,
+        "log_last_linear_ratio": -3.0,
+        "augmentation_agreement": 0.9,
+        "augmentation_accuracy": 0.85,
+        "log_augmentation_loss": -1.0,
+        "mixup_agreement": 0.95,
+        "mixup_accuracy": 0.92,
+        "log_mixup_loss": 0.0,
+        "noise_agreement": 0.99,
+        "noise_accuracy": 0.94,
+        "log_noise_loss": -2.0,
+        "unlabeled_confidence": 0.7,
+        "log_unlabeled_gini": -2.0,
+        "unlabeled_nuclear_norm": 0.6,
+        "unlabeled_threshold_score": 0.8,
+        "unlabeled_agreement": 0.75,
     }
     assert make_features(MEASUREMENT) == pytest.approx(expected)
     assert tuple(expected) == FEATURE_NAMES == tuple(make_features(MEASUREMENT))
@@ -76,3 +116,20 @@ def test_held_out_results_are_no_features():
     """A feature that knew the held-out part would look fine in calibration and be absent, or a leak, afterwards."""
     values = MEASUREMENT.to_dict() | {"holdout_score": 0.2, "holdout_loss": 9.0, "n_holdout_images": 77}
     assert make_features(EpochMeasurement.from_dict(values)) == make_features(MEASUREMENT)
+
+
+def test_confidence_free_features_do_not_change_when_logits_grow():
+    """Under z → 10·z, logits' variance is a hundredfold, margins and the spread tenfold."""
+    grown = COMPANIONS | {"logit_variance": 10_000.0, "margin_q10": 5.0, "margin_q50": 25.0}
+    before, after = (
+        make_features(EpochMeasurement(1, 0.9, 0.1, 10, 5, companions=values)) for values in (COMPANIONS, grown)
+    )
+    for name in ("relative_margin_q10", "relative_margin_q50"):
+        assert after[name] == pytest.approx(before[name])
+
+
+def test_ratios_of_a_network_that_gives_every_image_the_same_logits_are_missing():
+    companions = COMPANIONS | {"logit_variance": 0.0, "gini": 0.9}
+    features = make_features(EpochMeasurement(1, 0.1, 2.3, 10, 5, companions=companions))
+    assert math.isnan(features["relative_margin_q10"])
+    assert math.isnan(features["log_last_linear_ratio"])

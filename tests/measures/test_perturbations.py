@@ -133,7 +133,7 @@ def test_augmentation_turns_without_distorting_images_that_are_not_square():
     """A disc stays a disc (near the middle: elsewhere reflections come into view)."""
     height, width = 40, 24
     rows, columns = torch.meshgrid(torch.arange(height) - 19.5, torch.arange(width) - 11.5, indexing="ij")
-    disc = (rows**2 + columns**2 < 64).float().expand(20, 1, -1, -1).contiguous()
+    disc = (rows**2 + columns**2 < 36).float().expand(20, 1, -1, -1).contiguous()
     turned = draw_augmented(disc, LARGEST_ROTATION=math.pi / 2)
     assert (turned - disc)[:, :, 8:32].abs().mean().item() < 0.02
     bar = (rows.abs() < 2).float().expand(20, 1, -1, -1).contiguous()
