@@ -1,0 +1,176 @@
+"""E2: picking one of 16 networks on few labelled images, by flatselect on all of them and by holding a part out.
+
+Fashion-MNIST scaled to 14×14; in each repetition other images, other candidates (drawn by lot from the search space of
+studies/fashion_mnist.toml) and other seeds. Ways to pick:
+
+- hold-out 10 % / 20 %: train on the rest, pick by validation accuracy;
+- the same, and the pick is trained again on all images;
+- 5-fold (with --folds): mean validation accuracy of five trainings, then the pick is trained on all;
+- training accuracy, ties by training loss: train on all;
+- flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
+  data sets (studies/zoo/table.csv), none of which is Fashion-MNIST.
+
+Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
+FILE, so that it can be stopped and started:
+
+    python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--folds]
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+
+from flatselect.assessment import Probe, assess
+from flatselect.calibration.calibration_row import CalibrationRow
+from flatselect.calibration.features import FEATURE_NAMES
+from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.data.dataset import Dataset
+from flatselect.data.loading import load_audit_set, load_training_set
+from flatselect.data.splits import split_holdout
+from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
+from flatselect.measures.perturbations import PERTURBATION_NAMES
+from flatselect.models.factories import build_model
+from flatselect.records import EpochMeasurement
+from flatselect.search_space import Candidate, suggest
+from flatselect.study_file import load_study_file
+from flatselect.training.evaluation import evaluate
+from flatselect.training.fit import Trainer
+from flatselect.training.seeding import derive_seed, seeded
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "studies" / "zoo"))
+from table import read_table  # noqa: E402 - it lies beside the zoo
+
+N_CANDIDATES = 16
+N_SEEN = 14_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--folds", action="store_true")
+    parser.add_argument("--estimator", default="ridge")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    predictor = _fit_on_other_data_sets(options.estimator)
+    lost: dict[str, list[float]] = {}
+    accuracy: dict[str, list[float]] = {}
+    for repetition in range(options.repetitions):
+        trainings = _train_all(options, repetition)
+        on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
+        tested = np.array([training["test_score"] for training in on_all])
+        for name, pick, score in _pick(trainings, predictor, tested, options.folds):
+            accuracy.setdefault(name, []).append(score)
+            lost.setdefault(name, []).append(float(tested.max()) - score)
+            print(f"repetition {repetition} {name}: candidate {pick}, test accuracy {score:.4f}", flush=True)
+    print(f"\n{options.images} images, {options.repetitions} repetitions, mean ± standard error")
+    for name, values in lost.items():
+        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        print(f"{name:32s} test accuracy {np.mean(accuracy[name]):.4f}  regret {np.mean(values):.4f} ± {error:.4f}")
+
+
+def _fit_on_other_data_sets(estimator: str) -> GapPredictor:
+    names = tuple(name for name in FEATURE_NAMES if "unlabeled" not in name)
+    rows: list[CalibrationRow] = [n.to_row(names) for n in read_table() if n.base != "FashionMNIST"]
+    return GapPredictor.fit(rows, estimator=estimator)
+
+
+def _pick(
+    trainings: dict[tuple[str, int], dict[str, Any]], predictor: GapPredictor, tested: np.ndarray, folds: bool
+) -> Iterator[tuple[str, int, float]]:
+    """Each way's name, its pick and the test accuracy of the network that one then has."""
+
+    def best(score: Callable[[int], Any]) -> int:
+        return max(range(N_CANDIDATES), key=score)
+
+    for share in ("10 %", "20 %"):
+        pick = best(lambda number, share=share: trainings[share, number]["validation_score"])
+        yield f"hold-out {share}", pick, trainings[share, pick]["test_score"]
+        yield f"hold-out {share}, retrained", pick, float(tested[pick])
+    if folds:
+        pick = best(lambda number: sum(trainings[f"fold {k}", number]["validation_score"] for k in range(5)))
+        yield "5-fold, retrained", pick, float(tested[pick])
+    measured = {n: EpochMeasurement.from_dict(trainings["all", n]["measurement"]) for n in range(N_CANDIDATES)}
+    pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
+    yield "training accuracy", pick, float(tested[pick])
+
+    def predict(number: int) -> float:
+        return measured[number].train_score - predictor.predict(measured[number]).predicted_test_gap
+
+    pick = best(predict)
+    yield "flatselect", pick, float(tested[pick])
+
+
+def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """Every training of a repetition, by part of the images and candidate; those not in the file yet are done now."""
+    done: dict[tuple[str, int], dict[str, Any]] = {}
+    if options.file.exists():
+        for line in options.file.read_text().splitlines():
+            entry = json.loads(line)
+            if (entry["n_images"], entry["repetition"]) == (options.images, repetition):
+                done[entry["part"], entry["candidate"]] = entry
+    overrides = [f"data.size={options.images}", "data.image_size=14", f"training.epochs={N_SEEN // options.images}"]
+    config = load_study_file(ROOT / "studies" / "fashion_mnist.toml", [*overrides, "data.audit_size=10000"])
+    images = load_training_set(config.data, seed=repetition)
+    tests = load_audit_set(config.data, images, seed=0)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=repetition))
+    candidates = [suggest(study.ask(), config) for _ in range(N_CANDIDATES)]
+    parts: dict[str, tuple[Dataset, Dataset | None]] = {"all": (images, None)}
+    for name, share in (("10 %", 0.1), ("20 %", 0.2)):
+        kept, held = split_holdout(images.labels, share, seed=repetition)
+        parts[name] = images.subset(kept), images.subset(held)
+    if options.folds:
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(repetition))
+        for fold, held in enumerate(order.chunk(5)):
+            kept = torch.tensor(sorted(set(range(len(images))) - set(held.tolist())))
+            parts[f"fold {fold}"] = images.subset(kept), images.subset(held)
+    for part, (train, validation) in parts.items():
+        for number, candidate in enumerate(candidates):
+            if (part, number) in done:
+                continue
+            seed = derive_seed("selection", repetition, number)
+            entry = {"n_images": options.images, "repetition": repetition, "part": part, "candidate": number}
+            entry |= _train(candidate, train, validation, tests, seed, is_measured=part == "all")
+            with options.file.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            done[part, number] = entry
+    return done
+
+
+def _train(
+    candidate: Candidate, train: Dataset, validation: Dataset | None, tests: Dataset, seed: int, *, is_measured: bool
+) -> dict[str, Any]:
+    with seeded(seed):
+        model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
+    trainer = Trainer(model.to(memory_format=torch.channels_last), train, candidate, seed=seed, device="cpu")
+    while not trainer.is_done:
+        trainer.train_epoch()
+    result: dict[str, Any] = {"test_score": evaluate(model, tests, 512, "cpu").score}
+    if validation is not None:
+        result["validation_score"] = evaluate(model, validation, 512, "cpu").score
+    if is_measured:
+        measured = assess(
+            model,
+            train,
+            Probe.draw(train, 1024, seed, "cpu"),
+            companions=(*SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES),
+            extras=PERTURBATION_NAMES,
+        )
+        result["measurement"] = dataclasses.asdict(measured)
+    return result
+
+
+if __name__ == "__main__":
+    main()
