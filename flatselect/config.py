@@ -165,7 +165,7 @@ class CalibrationSection(Section):
     trials: Annotated[int, Field(ge=0)] = Field(8, description="first trials, each holding out a part of the data")
     holdout: Fraction = Field(0.2, description="part of the labelled data a calibration trial holds out")
     coverage: Fraction = Field(0.9, description="of the prediction intervals")
-    estimator: Literal["ridge", "gaussian_process"] = "ridge"
+    estimator: Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting", "auto"] = "ridge"
     artifact: str | None = Field(None, description="a calibrator's JSON file, used instead of calibration trials")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flatselect.calibration.calibration_row import CalibrationRow
-from flatselect.calibration.estimators import ESTIMATOR_NAMES, EstimatorName
+from flatselect.calibration.estimator_choice import EstimatorChoice
+from flatselect.calibration.estimators import CANDIDATE_NAMES, ESTIMATOR_NAMES, EstimatorName
 from flatselect.calibration.features import FEATURE_DEFINITIONS, FEATURE_NAMES
 from flatselect.errors import CalibrationError
 
@@ -24,6 +25,7 @@ class Artifact(NamedTuple):
     estimator: EstimatorName
     coverage: float
     metadata: dict[str, Any]
+    choice: EstimatorChoice | None  # what "auto" came to
 
 
 def make_document(artifact: Artifact) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def make_document(artifact: Artifact) -> dict[str, Any]:
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "specification": {"estimator": artifact.estimator, "coverage": artifact.coverage},
+        **({"estimator_choice": artifact.choice.to_dict()} if artifact.choice is not None else {}),
         "features": {name: FEATURE_DEFINITIONS[name] for name in FEATURE_NAMES if name in used},
         "metadata": artifact.metadata,
         "rows": [row.to_dict() for row in artifact.rows],
@@ -59,11 +62,21 @@ def parse_document(document: Any, source: str) -> Artifact:
         _check_features(document["features"], source)
         rows = tuple(CalibrationRow.from_dict(row) for row in document["rows"])
         metadata = dict(document.get("metadata", {}))
+        choice = _parse_choice(document["estimator_choice"]) if estimator == "auto" else None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CalibrationError(f"{source}: damaged calibrator ({type(error).__name__}: {error}); {_EXPECTED}") from None
     except CalibrationError as error:
         raise CalibrationError(f"{source}: {error}") from None
-    return Artifact(rows, check_estimator_name(estimator, source), check_coverage(coverage, source), metadata)
+    estimator = check_estimator_name(estimator, source)
+    return Artifact(rows, estimator, check_coverage(coverage, source), metadata, choice)
+
+
+def _parse_choice(values: Mapping[str, Any]) -> EstimatorChoice:
+    for known in CANDIDATE_NAMES:
+        if values["name"] == known:
+            scores = {str(name): float(score) for name, score in values["scores"].items()}
+            return EstimatorChoice(known, scores, str(values["reason"]))
+    raise CalibrationError(f"estimator_choice.name = {values['name']!r}; expected one of {', '.join(CANDIDATE_NAMES)}")
 
 
 def check_estimator_name(name: Any, source: str) -> EstimatorName:

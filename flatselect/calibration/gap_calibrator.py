@@ -10,7 +10,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from flatselect.calibration.estimators import ESTIMATOR_NAMES, Array, EstimatorName, choose_estimator
+from flatselect.calibration.estimator_choice import EstimatorChoice, choose_estimator_name, tune_estimator
+from flatselect.calibration.estimators import ESTIMATOR_NAMES, Array, EstimatorName
 from flatselect.calibration.intervals import count_independent_rows, cross_validate, make_folds, make_group_weights
 from flatselect.calibration.support import TrainingSupport
 
@@ -21,9 +22,10 @@ _CONSTANT = 1e-10
 class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Regressor of test gaps on features of measurements: several rows (epochs) of several groups (trials).
 
-    Constant columns, and columns of nothing but NaN, are dropped; the others are standardised and a missing value is
-    their mean. Every group counts the same, however many rows it has. Predictions and intervals are clipped to
-    [-1, 1], where a difference of two accuracies lies (or to the range of `y`, where that is wider).
+    Column 0 is log flatness, in which some estimators are monotone. Constant columns, and columns of nothing but NaN,
+    are dropped; the others are standardised and a missing value is their mean. Every group counts the same, however
+    many rows it has. Predictions and intervals are clipped to [-1, 1], where a difference of two accuracies lies (or to
+    the range of `y`, where that is wider).
 
     **Intervals** are CV+ (Barber et al. 2021) with whole groups held out, at most `n_folds` folds, and wider away from
     the fitted rows (`Leverage`). With one row a
@@ -33,12 +35,16 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     the rows of new ones were covered for 0.9. *Not* guaranteed: with few groups (fewer than 5) the largest residual is
     used, whatever that covers; the coverage is over all rows, not at each epoch or for each kind of network; nothing
     is promised where `is_extrapolation` says so, or for trials chosen by what the calibration said of them. The
-    hyper-parameters (one penalty, or the kernel) are chosen on all rows, not in each fold anew. The interval is for a
-    *measured* gap: it holds the held-out part's sampling error, so it is wide for the gap on endless test images.
+    regressor of "auto" and the hyper-parameters (penalty, kernel or number of trees) are chosen on all rows, not in
+    each fold anew. The interval is for a *measured* gap: it holds the held-out part's sampling error, so it is wide
+    for the gap on endless test images.
 
     Args:
-        estimator: "ridge" (penalty by grouped cross-validation) or "gaussian_process" (linear + squared-exponential
-            kernel with one length a feature, by marginal likelihood). Both are deterministic.
+        estimator: "ridge" (penalty by grouped cross-validation), "isotonic" (non-decreasing in column 0, ridge in the
+            others), "gaussian_process" (linear + squared-exponential kernel with one length a feature, by marginal
+            likelihood), "gradient_boosting" (small trees, non-decreasing in column 0), or "auto": of these, the
+            simplest within one standard error of the least held-out error, and ridge where there are fewer than 24
+            groups. All are deterministic.
         coverage: Wanted probability that an interval holds the measured gap, in (0, 1).
         n_folds: Largest number of folds, at least 2.
         range_tolerance: By what part of its fitted range a feature may leave it before that is an extrapolation.
@@ -47,6 +53,8 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         used_features_: Indices of the columns used, (n_used,).
         groups_: The number of each row's group, (n_rows,).
         n_groups_: Groups seen; rows where `groups` was not given, or is one group only.
+        choice_: Which regressor is used, and why (`EstimatorChoice`).
+        estimator_scores_: Held-out mean absolute error of each regressor that "auto" tried, by name; else empty.
         estimator_: The regressor with its chosen hyper-parameters.
         n_independent_: What the rows are worth as independent ones, for the intervals.
         cross_validated_: The regressors without each fold and their held-out residuals.
@@ -107,7 +115,13 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         missing = np.isnan(used)
         self.means_, self.scales_ = _find_moments(used, missing, weights)
         Z = np.where(missing, 0.0, (used - self.means_) / self.scales_)
-        self.estimator_ = choose_estimator(self.estimator, Z, gaps, weights, folds)
+        has_flatness = 0 in self.used_features_
+        if self.estimator == "auto":
+            self.choice_ = choose_estimator_name(Z, gaps, weights, self.groups_, has_flatness=has_flatness)
+        else:
+            self.choice_ = EstimatorChoice(self.estimator, {}, "asked for")
+        self.estimator_scores_ = self.choice_.scores
+        self.estimator_ = tune_estimator(self.choice_.name, Z, gaps, weights, folds, has_flatness=has_flatness)
         self.cross_validated_ = cross_validate(self.estimator_, Z, gaps, weights, folds, self.groups_)
         self.support_ = TrainingSupport.of_rows(Z, missing, weights, self.range_tolerance)
         self.bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))

@@ -19,9 +19,11 @@ from flatselect.calibration.artifact import (
     write_document,
 )
 from flatselect.calibration.calibration_row import CalibrationRow, make_calibration_row
-from flatselect.calibration.diagnostics import diagnose
+from flatselect.calibration.diagnostics import diagnose, predict_held_out
+from flatselect.calibration.estimator_choice import EstimatorChoice, average_by_group
 from flatselect.calibration.estimators import Array
 from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES, make_features
+from flatselect.calibration.flatness_lift import compare_errors
 from flatselect.calibration.gap_calibrator import GapCalibrator
 from flatselect.errors import CalibrationError
 from flatselect.records import EpochMeasurement, Prediction
@@ -39,6 +41,7 @@ class GapPredictor:
     Attributes:
         rows: What it is fitted on.
         calibrator: The fitted `GapCalibrator`; its columns are `FEATURE_NAMES`.
+        choice: Which regressor is used, and why. What "auto" chose once is kept in the file and by `without`.
         metadata: Plain values kept with it, such as where the rows come from.
     """
 
@@ -48,6 +51,9 @@ class GapPredictor:
         self.metadata = artifact.metadata
         self._X, self._gaps, self._groups = _make_arrays(artifact.rows)
         self.calibrator = self._fit_calibrator(self._X)
+        self.choice: EstimatorChoice = artifact.choice or self.calibrator.choice_
+        if artifact.estimator == "auto":
+            self._artifact = artifact._replace(choice=self.choice)
 
     @classmethod
     def fit(
@@ -63,7 +69,7 @@ class GapPredictor:
         Args:
             rows: Several epochs of several trials (groups); at least two rows. With one group only, each row counts
                 as a group of its own, and the intervals are too narrow.
-            estimator: "ridge" or "gaussian_process".
+            estimator: "ridge", "isotonic", "gaussian_process", "gradient_boosting" or "auto"; see `GapCalibrator`.
             coverage: Wanted probability that an interval holds the measured gap; see `GapCalibrator` for what of it
                 is guaranteed.
             metadata: Plain values to keep in the file, such as the fingerprint of the data.
@@ -72,7 +78,7 @@ class GapPredictor:
             CalibrationError: Too few rows, an unknown estimator, or a coverage outside (0, 1).
         """
         name = check_estimator_name(estimator, "calibrator")
-        return cls(Artifact(tuple(rows), name, check_coverage(coverage, "calibrator"), dict(metadata or {})))
+        return cls(Artifact(tuple(rows), name, check_coverage(coverage, "calibrator"), dict(metadata or {}), None))
 
     def predict(self, measurement: EpochMeasurement) -> Prediction:
         """Predicts one measurement.
@@ -114,10 +120,9 @@ class GapPredictor:
     def describe(self) -> dict[str, Any]:
         """What it is and how well it predicts held-out groups: plain values for JSON, None where not defined.
 
-        Keys: "estimator", "coverage" (wanted), "n_rows", "n_groups", "features" (used columns), "hyper_parameters",
-        "cross_validated" ("mae", "r2", "spearman", "coverage", "interval_width"; see `Diagnostics`), and
-        "flatness_lift" ("mae" with all features, "mae_without_flatness" with the flatness columns left out, "lift"
-        their difference, positive where flatness helps; "features", the columns left out).
+        Keys: "estimator" (asked for), "estimator_choice" ("name" used, "scores" of all that were tried, "reason"),
+        "coverage" (wanted), "n_rows", "n_groups", "features" (used columns), "hyper_parameters", "cross_validated"
+        (see `Diagnostics`), and "flatness_lift" (see `FlatnessLift`; "features", the columns left out).
         """
         return dict(self._description)
 
@@ -142,13 +147,18 @@ class GapPredictor:
     @cached_property
     def _description(self) -> dict[str, Any]:
         train_scores = np.nan_to_num(self._X[:, _TRAIN_SCORE])
-        validated = diagnose(self.calibrator, self._X, self._gaps, train_scores)
         others = self._X.copy()
         others[:, [FEATURE_NAMES.index(name) for name in FLATNESS_FEATURES]] = np.nan
-        without_flatness = diagnose(self._fit_calibrator(others), others, self._gaps, train_scores).mae
+        held_out, held_out_without = (
+            predict_held_out(calibrator, X, self._gaps)
+            for calibrator, X in ((self.calibrator, self._X), (self._fit_calibrator(others), others))
+        )
+        validated = diagnose(self.calibrator, self._X, self._gaps, train_scores, held_out)
+        lift = compare_errors(self._find_group_errors(held_out), self._find_group_errors(held_out_without))
         used = [FEATURE_NAMES[column] for column in self.calibrator.used_features_]
         return {
             "estimator": self._artifact.estimator,
+            "estimator_choice": self.choice.to_dict(),
             "coverage": self._artifact.coverage,
             "n_rows": len(self.rows),
             "n_groups": len(set(self._groups)),
@@ -156,12 +166,13 @@ class GapPredictor:
             "hyper_parameters": self.calibrator.estimator_.describe(),
             "cross_validated": dataclasses.asdict(validated),
             "flatness_lift": {
-                "mae": validated.mae,
-                "mae_without_flatness": without_flatness,
-                "lift": without_flatness - validated.mae,
+                **dataclasses.asdict(lift),
                 "features": [name for name in FLATNESS_FEATURES if name in used],
             },
         }
+
+    def _find_group_errors(self, held_out: Array) -> Array:
+        return average_by_group(np.abs(self._gaps - held_out), self.calibrator.groups_)
 
     def _fit_calibrator(self, X: Array) -> GapCalibrator:
         if len(X) < 2:
@@ -169,7 +180,9 @@ class GapPredictor:
                 f"a calibrator needs at least 2 rows with a measured test gap, not {len(X)}; "
                 "let more calibration trials finish"
             )
-        calibrator = GapCalibrator(estimator=self._artifact.estimator, coverage=self._artifact.coverage)
+        choice = self._artifact.choice
+        name = self._artifact.estimator if choice is None else choice.name
+        calibrator = GapCalibrator(estimator=name, coverage=self._artifact.coverage)
         calibrator.fit(X, self._gaps, self._groups)
         return calibrator
 

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from flatselect.calibration.estimators import CANDIDATE_NAMES, ESTIMATOR_NAMES
 from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
 from flatselect.errors import CalibrationError
@@ -87,7 +88,7 @@ def test_without_one_trial_is_a_fit_to_the_others(predictor, rows, make_curves):
     assert predictor.without("no such trial") is predictor
 
 
-@pytest.mark.parametrize("estimator", ["ridge", "gaussian_process"])
+@pytest.mark.parametrize("estimator", ESTIMATOR_NAMES)
 def test_saved_and_loaded_predicts_the_same(tmp_path, rows, new_measurements, estimator):
     predictor = GapPredictor.fit(rows, estimator=estimator, coverage=0.8, metadata={"fingerprint": "abc"})
     path = tmp_path / "calibrator.json"
@@ -120,7 +121,7 @@ def set_key(*keys):
         (set_key("schema"), "other", "not a calibrator"),
         (set_key("schema_version"), 2, "schema_version is 2, this version of flatselect reads 1"),
         (set_key("schema_version"), None, "schema_version is None"),
-        (set_key("specification", "estimator"), "forest", "expected one of ridge, gaussian_process"),
+        (set_key("specification", "estimator"), "forest", "expected one of ridge, isotonic, gaussian_process"),
         (set_key("specification", "coverage"), 2, "coverage = 2.0; expected a number between 0 and 1"),
         (set_key("specification", "coverage"), "most", "damaged"),
         (set_key("specification"), [], "damaged"),
@@ -177,10 +178,22 @@ def test_unknown_options_are_refused(rows, options, message):
         GapPredictor.fit(rows, **options)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATOR_NAMES)
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_too_few_rows_are_refused(rows, n_rows):
+def test_too_few_rows_are_refused(rows, n_rows, estimator):
     with pytest.raises(CalibrationError, match=f"at least 2 rows with a measured test gap, not {n_rows}"):
-        GapPredictor.fit(rows[:n_rows])
+        GapPredictor.fit(rows[:n_rows], estimator=estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATOR_NAMES)
+def test_rows_that_hold_nothing_predict_the_mean_gap(new_measurements, estimator):
+    empty = [CalibrationRow(str(trial), 1, {}, gap) for trial, gap in enumerate([0.1, 0.2, 0.3])]
+    predictor = GapPredictor.fit(empty, estimator=estimator)
+    assert predictor.predict(new_measurements[0]).predicted_test_gap == pytest.approx(0.2)
+    description = json.loads(json.dumps(predictor.describe(), allow_nan=False))
+    assert description["features"] == []
+    assert description["flatness_lift"]["lift"] == 0
+    assert description["flatness_lift"]["p_value"] is None
 
 
 def test_description_is_json_with_held_out_quality(predictor):
@@ -192,7 +205,14 @@ def test_description_is_json_with_held_out_quality(predictor):
     assert 0 < quality["mae"] < 0.03
     assert quality["spearman"] > 0.9
     assert 0.7 < quality["coverage"] <= 1
+    assert 0.7 < quality["kendall"] < quality["spearman"]
+    assert [level["nominal"] for level in quality["reliability"]] == [0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+    observed = [level["observed"] for level in quality["reliability"]]
+    assert observed == sorted(observed)
+    assert observed[4] == quality["coverage"]
     assert quality["mae"] == description["flatness_lift"]["mae"]
+    assert description["flatness_lift"]["n_groups"] == 8
+    assert description["estimator_choice"] == {"name": "ridge", "scores": {}, "reason": "asked for"}
 
 
 def test_description_of_cross_validation_is_honest(rows, predictor):
@@ -217,11 +237,12 @@ def test_constant_gaps_are_described_without_numbers_that_are_not_defined(rows):
     constant = [dataclasses.replace(row, test_gap=0.05) for row in rows]
     quality = GapPredictor.fit(constant).describe()["cross_validated"]
     assert quality["r2"] is None
+    assert all(level["observed"] == 1 for level in quality["reliability"])
     assert quality["mae"] == pytest.approx(0, abs=1e-12)
 
 
 def test_flatness_lift_vanishes_when_flatness_is_shuffled(make_curves):
-    lifts, shuffled = [], []
+    lifts, shuffled = [], []  # (lift, p-value)
     for seed in range(20):
         rows = make_rows(make_curves(16, seed=seed, of_flatness=0.04, n_epochs=4))
         order = np.random.default_rng(seed).permutation(len(rows))
@@ -231,10 +252,34 @@ def test_flatness_lift_vanishes_when_flatness_is_shuffled(make_curves):
             )
             for row, other in zip(rows, order, strict=True)
         ]
-        lifts.append(GapPredictor.fit(rows).describe()["flatness_lift"]["lift"])
-        shuffled.append(GapPredictor.fit(mixed).describe()["flatness_lift"]["lift"])
-    assert np.mean(lifts) > 0.008
-    assert abs(np.mean(shuffled)) < 0.001
+        for found, given in ((lifts, rows), (shuffled, mixed)):
+            lift = GapPredictor.fit(given).describe()["flatness_lift"]
+            found.append((lift["lift"], lift["p_value"]))
+    (true_lift, true_p), (no_lift, no_p) = np.transpose(lifts), np.transpose(shuffled)
+    assert np.mean(true_lift) > 0.008
+    assert np.mean(true_p < 0.05) > 0.9
+    assert abs(np.mean(no_lift)) < 0.001
+    assert np.mean(no_p < 0.05) <= 0.1
+    assert np.median(no_p) > 0.4
+
+
+@pytest.mark.parametrize("estimator", [name for name in CANDIDATE_NAMES if name != "ridge"])
+def test_every_regressor_says_that_shuffled_flatness_adds_nothing(make_curves, estimator):
+    found = []
+    for seed in range(4):
+        rows = make_rows(make_curves(8, seed=seed, of_flatness=0.04, n_epochs=3))
+        order = np.random.default_rng(seed).permutation(len(rows))
+        mixed = [
+            dataclasses.replace(
+                row, features=row.features | {name: rows[other].features[name] for name in FLATNESS_FEATURES}
+            )
+            for row, other in zip(rows, order, strict=True)
+        ]
+        lift = GapPredictor.fit(mixed, estimator=estimator).describe()["flatness_lift"]
+        found.append((lift["lift"], 1.0 if lift["p_value"] is None else lift["p_value"]))
+    lifts, p_values = np.transpose(found)
+    assert abs(np.mean(lifts)) < 0.002
+    assert np.median(p_values) > 0.2
 
 
 def test_nothing_is_said_of_flatness_where_gaps_do_not_depend_on_it(make_curves):
