@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -116,6 +116,29 @@ class GapPredictor:
         """
         rows = tuple(row for row in self.rows if row.group != group)
         return self if len(rows) == len(self.rows) else type(self)(self._artifact._replace(rows=rows))
+
+    def using(self, names: Collection[str]) -> "GapPredictor":
+        """The same, refitted with the named features only: for measurements that lack some of what it knows.
+
+        A feature that a measurement lacks is otherwise taken for the mean of the rows, and its prediction is an
+        extrapolation. Names that no row has change nothing.
+
+        Raises:
+            CalibrationError: None of its features is named.
+        """
+        known = {name for row in self.rows for name in row.features}
+        kept = known & set(names)
+        if kept == known:
+            return self
+        if not kept:
+            raise CalibrationError(
+                f"none of the calibrator's features is given; expected some of {', '.join(sorted(known))}"
+            )
+        rows = tuple(
+            dataclasses.replace(row, features={name: value for name, value in row.features.items() if name in kept})
+            for row in self.rows
+        )
+        return type(self)(self._artifact._replace(rows=rows))
 
     def describe(self) -> dict[str, Any]:
         """What it is and how well it predicts held-out groups: plain values for JSON, None where not defined.

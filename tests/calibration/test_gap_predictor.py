@@ -1,13 +1,12 @@
 import dataclasses
 import json
 import math
-import time
 
 import numpy as np
 import pytest
 
 from flatselect.calibration.estimators import CANDIDATE_NAMES, ESTIMATOR_NAMES
-from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES
+from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES, make_features
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
 from flatselect.errors import CalibrationError
 from flatselect.records import EpochMeasurement
@@ -86,6 +85,27 @@ def test_without_one_trial_is_a_fit_to_the_others(predictor, rows, make_curves):
     assert [without.predict(m) for m in own] == [others.predict(m) for m in own]
     assert [without.predict(m) for m in own] != [predictor.predict(m) for m in own]
     assert predictor.without("no such trial") is predictor
+
+
+def test_using_some_features_is_a_fit_to_rows_that_have_no_others(predictor, rows, new_measurements):
+    names = ["log_relative_gap_flatness", "train_score", "log_train_loss"]
+    fewer = [dataclasses.replace(row, features={name: row.features[name] for name in names}) for row in rows]
+    using, expected = predictor.using([*names, "log_n_classes"]), GapPredictor.fit(fewer)
+    assert [using.predict(m) for m in new_measurements] == [expected.predict(m) for m in new_measurements]
+    assert set(using.describe()["features"]) == set(names)
+    assert predictor.using(FEATURE_NAMES) is predictor
+
+
+def test_what_a_measurement_lacks_is_no_extrapolation_for_a_predictor_without_it(predictor, new_measurements):
+    bare = [dataclasses.replace(m, companions={}) for m in new_measurements]
+    assert all(predictor.predict(m).extrapolation for m in bare)
+    using = predictor.using([name for name, value in make_features(bare[0]).items() if math.isfinite(value)])
+    assert not all(using.predict(m).extrapolation for m in bare)
+
+
+def test_using_none_of_its_features_is_refused(predictor):
+    with pytest.raises(CalibrationError, match="none of the calibrator's features is given"):
+        predictor.using(["phase_of_moon"])
 
 
 @pytest.mark.parametrize("estimator", ESTIMATOR_NAMES)
@@ -288,23 +308,6 @@ def test_nothing_is_said_of_flatness_where_gaps_do_not_depend_on_it(make_curves)
         for seed in range(20)
     ]
     assert abs(np.mean(lifts)) < 0.002
-
-
-def test_is_fast_enough_to_be_refitted_while_workers_wait(make_curves):
-    rows = make_rows(make_curves(10, seed=3, n_epochs=10))
-    measurement = make_curves(1, seed=4)["0"][0]
-
-    def best_of(n, call):
-        times = []
-        for _ in range(n):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    predictor = GapPredictor.fit(rows)
-    assert best_of(5, lambda: GapPredictor.fit(rows)) < 0.05
-    assert best_of(10, lambda: predictor.predict(measurement)) < 0.003
 
 
 def test_rows_refuse_features_nobody_knows():
