@@ -1,8 +1,9 @@
 """The calibrator of one search: given beforehand, or fitted on the first trials' held-out parts."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from flatselect.calibration.gap_predictor import GapPredictor, make_calibration_row
+from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
 from flatselect.config import CalibrationSection
 from flatselect.errors import CalibrationError
 from flatselect.records import EpochMeasurement, Prediction
@@ -10,6 +11,32 @@ from flatselect.store.study_reader import StudyReader
 from flatselect.store.study_writer import StudyWriter
 
 Curves = Mapping[int, list[EpochMeasurement]]
+
+
+def read_calibration_rows(reader: StudyReader) -> list[CalibrationRow]:
+    """The rows of a study's finished trials that held out a part; groups are trial numbers. No audit is looked at."""
+    finished = {trial.number for trial in reader.trials(include_audits=False) if trial.state == "COMPLETE"}
+    return _make_rows({number: curve for number, curve in reader.measurements().items() if number in finished})
+
+
+def describe_study_source(reader: StudyReader) -> dict[str, Any]:
+    """What a calibrator's file says of a study that its rows come from."""
+    return {
+        "kind": "study",
+        "name": reader.name(),
+        "uid": reader.study_uid,
+        "data_fingerprint": reader.data().get("fingerprint"),
+    }
+
+
+def _make_rows(curves: Curves) -> list[CalibrationRow]:
+    """A row for each epoch at which flatness and a held-out score were measured."""
+    return [
+        make_calibration_row(str(number), measurement)
+        for number, curve in sorted(curves.items())
+        for measurement in curve
+        if measurement.test_gap is not None and measurement.is_measured
+    ]
 
 
 class StudyCalibration:
@@ -25,6 +52,7 @@ class StudyCalibration:
     def __init__(self, options: CalibrationSection, writer: StudyWriter, reader: StudyReader) -> None:
         self._options = options
         self._writer = writer
+        self._reader = reader
         self._uid: str | None = None
         self.predictor: GapPredictor | None = None
         self._without: dict[int, GapPredictor] = {}
@@ -45,18 +73,21 @@ class StudyCalibration:
         Raises:
             CalibrationError: There are too few.
         """
-        rows = [
-            make_calibration_row(str(number), measurement)
-            for number, curve in sorted(curves.items())
-            for measurement in curve
-            if measurement.test_gap is not None and measurement.is_measured
-        ]
+        rows = _make_rows(curves)
         n_groups = len({row.group for row in rows})
         if n_groups < 2:
             raise CalibrationError(
                 f"{n_groups} calibration trials finished; at least 2 are needed to predict a test gap"
             )
-        self._adopt(GapPredictor.fit(rows, estimator=self._options.estimator, coverage=self._options.coverage))
+        source = {**describe_study_source(self._reader), "n_rows": len(rows), "n_groups": n_groups}
+        self._adopt(
+            GapPredictor.fit(
+                rows,
+                estimator=self._options.estimator,
+                coverage=self._options.coverage,
+                metadata={"sources": [source]},
+            )
+        )
 
     def predict(self, number: int, measurement: EpochMeasurement) -> Prediction:
         """Predicts one trial's test gap at one epoch, and remembers it."""
