@@ -156,7 +156,11 @@ class MeasureSection(Section):
 
 
 class CalibrationSection(Section):
-    """`[calibration]`: where the map from flatness to the test gap comes from."""
+    """`[calibration]`: where the map from flatness to the test gap comes from.
+
+    With an `artifact`, `estimator` and `coverage` are the artifact's own where the study file does not name them; where
+    it does, the artifact's rows are fitted anew with them.
+    """
 
     trials: Annotated[int, Field(ge=0)] = Field(8, description="first trials, each holding out a part of the data")
     holdout: Fraction = Field(0.2, description="part of the labelled data a calibration trial holds out")

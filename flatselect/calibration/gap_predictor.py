@@ -117,6 +117,19 @@ class GapPredictor:
         rows = tuple(row for row in self.rows if row.group != group)
         return self if len(rows) == len(self.rows) else type(self)(self._artifact._replace(rows=rows))
 
+    def refit(self, *, estimator: str | None = None, coverage: float | None = None) -> "GapPredictor":
+        """The same rows with another estimator or coverage; what is None stays, with it what "auto" chose.
+
+        Raises:
+            CalibrationError: An unknown estimator, or a coverage outside (0, 1).
+        """
+        artifact = self._artifact
+        if estimator is not None and estimator != artifact.estimator:
+            artifact = artifact._replace(estimator=check_estimator_name(estimator, "calibrator"), choice=None)
+        if coverage is not None:
+            artifact = artifact._replace(coverage=check_coverage(coverage, "calibrator"))
+        return self if artifact == self._artifact else type(self)(artifact)
+
     def describe(self) -> dict[str, Any]:
         """What it is and how well it predicts held-out groups: plain values for JSON, None where not defined.
 

@@ -29,6 +29,15 @@ def describe_study_source(reader: StudyReader) -> dict[str, Any]:
     }
 
 
+def _apply_options(given: GapPredictor, options: CalibrationSection) -> GapPredictor:
+    """A given calibrator with the estimator and coverage that the study file names; those it does not stay its own."""
+    named = options.model_fields_set
+    return given.refit(
+        estimator=options.estimator if "estimator" in named else None,
+        coverage=options.coverage if "coverage" in named else None,
+    )
+
+
 def _make_rows(curves: Curves) -> list[CalibrationRow]:
     """A row for each epoch at which flatness and a held-out score were measured."""
     return [
@@ -60,7 +69,7 @@ class StudyCalibration:
             self._uid, artifact, _ = stored
             self.predictor = GapPredictor.from_dict(artifact)
         elif options.artifact is not None:
-            self._adopt(GapPredictor.load(options.artifact))
+            self._adopt(_apply_options(GapPredictor.load(options.artifact), options))
 
     @property
     def n_trials_wanted(self) -> int:
