@@ -11,7 +11,7 @@ from flatselect.cli.output import print_json
 _EPILOG = """\b
 Examples:
   How well the calibration trials of a study predict each other:
-    flatselect calibrate studies/digits.toml
+    flatselect calibrate studies/digits.toml --plot calibration.html
   Of two studies, kept in a file, and used by a third in place of its own calibration trials:
     flatselect calibrate studies/digits.toml fashion.db -o calibrator.json
     flatselect search new.toml --set calibration.artifact=calibrator.json
@@ -41,9 +41,16 @@ train_score, n_parameters, ...; group says which rows belong to one network. Aud
     help="Of the intervals.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The calibrator's .json file to write.")
+@click.option("--plot", type=click.Path(dir_okay=False), metavar="FILE.html", help="Draw predictions and reliability.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
 def calibrate(
-    sources: tuple[str, ...], storage: str | None, estimator: str, coverage: float, output: str | None, as_json: bool
+    sources: tuple[str, ...],
+    storage: str | None,
+    estimator: str,
+    coverage: float,
+    output: str | None,
+    plot: str | None,
+    as_json: bool,
 ) -> None:
     """Fit a calibrator of test gaps, say how well it predicts, and write it.
 
@@ -55,6 +62,11 @@ def calibrate(
     description = predictor.describe()
     if output is not None:
         predictor.save(output)
+    if plot is not None:
+        # Imported here: plotly takes a second to import, and is seldom asked for.
+        from flatselect.report.calibration_plots import write_calibration_plots
+
+        write_calibration_plots(predictor, plot)
     if as_json:
         print_json({"sources": found, **description, "output": output})
     else:

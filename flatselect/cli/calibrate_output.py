@@ -42,7 +42,10 @@ def describe_flatness_lift(lift: Mapping[str, Any]) -> str:
     what = f"flatness {'lowers' if lift['lift'] > 0 else 'raises'} the error by {abs(lift['lift']):.4f}"
     if abs(lift["lift"]) < _SMALLEST_SHOWN:
         what = f"flatness changes the error by less than {_SMALLEST_SHOWN:g}"
-    meaning = "it helps here" if lift["lift"] > 0 and p_value < _SIGNIFICANT else "nothing to be seen"
+    if lift["lift"] <= 0:
+        meaning = "nothing gained"
+    else:
+        meaning = "it helps here" if p_value < _SIGNIFICANT else "nothing to be seen"
     return f"{what}, p = {p_value:.2g} over {lift['n_groups']} groups: {meaning}"
 
 

@@ -185,12 +185,21 @@ def test_a_study_without_calibration_trials_is_refused(folder, searched):
     assert "no finished trial of it held out a part of the data" in done.stderr
 
 
+def test_plot(folder):
+    done = run("digits.db", "--plot", folder / "plot.html", "--json")
+    assert done.exit_code == 0, done.output
+    assert "0, epoch 2" in (folder / "plot.html").read_text(encoding="utf-8")
+    done = run("digits.db", "--plot", folder / "absent" / "plot.html")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "plot.html: cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("lift", "p_value", "text"),
     [
         (0.0003, 0.6, "flatness lowers the error by 0.0003, p = 0.6 over 9 groups: nothing to be seen"),
         (0.02, 0.001, "flatness lowers the error by 0.0200, p = 0.001 over 9 groups: it helps here"),
-        (-0.002, 0.98, "flatness raises the error by 0.0020, p = 0.98 over 9 groups: nothing to be seen"),
+        (-0.002, 0.98, "flatness raises the error by 0.0020, p = 0.98 over 9 groups: nothing gained"),
         (0.00001, 0.5, "flatness changes the error by less than 0.0001, p = 0.5 over 9 groups: nothing to be seen"),
         (0.0, None, "flatness changes no prediction"),
     ],
