@@ -167,6 +167,14 @@ class CalibrationSection(Section):
     coverage: Fraction = Field(0.9, description="of the prediction intervals")
     estimator: Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting", "auto"] = "ridge"
     artifact: str | None = Field(None, description="a calibrator's JSON file, used instead of calibration trials")
+    artifact_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="first trials that hold out a part though there is an artifact, and are added to its rows"
+    )
+
+    @property
+    def n_trials(self) -> int:
+        """Calibration trials the study needs."""
+        return self.trials if self.artifact is None else self.artifact_trials
 
 
 class PrunerSection(Section):
