@@ -160,13 +160,25 @@ class MeasureSection(Section):
 
 
 class CalibrationSection(Section):
-    """`[calibration]`: where the map from flatness to the test gap comes from."""
+    """`[calibration]`: where the map from flatness to the test gap comes from.
+
+    With an `artifact`, `estimator` and `coverage` are the artifact's own where the study file does not name them; where
+    it does, the artifact's rows are fitted anew with them.
+    """
 
     trials: Annotated[int, Field(ge=0)] = Field(8, description="first trials, each holding out a part of the data")
     holdout: Fraction = Field(0.2, description="part of the labelled data a calibration trial holds out")
     coverage: Fraction = Field(0.9, description="of the prediction intervals")
     estimator: Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting", "auto"] = "ridge"
     artifact: str | None = Field(None, description="a calibrator's JSON file, used instead of calibration trials")
+    artifact_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="first trials that hold out a part though there is an artifact, and are added to its rows"
+    )
+
+    @property
+    def n_trials(self) -> int:
+        """Calibration trials the study needs."""
+        return self.trials if self.artifact is None else self.artifact_trials
 
 
 class PrunerSection(Section):

@@ -208,6 +208,8 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
         )
     elif calibration.artifact is None and trials < 4:
         yield "study.trials", trials, "must be at least 4, to fit a calibrator on, or give one as calibration.artifact"
+    if calibration.artifact is None and calibration.artifact_trials:
+        yield "calibration.artifact_trials", calibration.artifact_trials, "goes with calibration.artifact only"
     if config.data.audit == config.data.train and config.data.train.startswith(("folder:", "arrays:")):
         yield "data.audit", config.data.audit, "is the training set itself; an audit needs images of its own"
     for key in ("mean", "std"):

@@ -19,12 +19,13 @@ from flatselect.calibration.artifact import (
     write_document,
 )
 from flatselect.calibration.calibration_row import CalibrationRow, make_calibration_row
-from flatselect.calibration.diagnostics import diagnose, predict_held_out
+from flatselect.calibration.diagnostics import diagnose, find_held_out_intervals, predict_held_out
 from flatselect.calibration.estimator_choice import EstimatorChoice, average_by_group
 from flatselect.calibration.estimators import Array
 from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES, make_features
 from flatselect.calibration.flatness_lift import compare_errors
 from flatselect.calibration.gap_calibrator import GapCalibrator
+from flatselect.calibration.held_out import HeldOut
 from flatselect.errors import CalibrationError
 from flatselect.records import EpochMeasurement, Prediction
 
@@ -140,6 +141,19 @@ class GapPredictor:
         )
         return type(self)(self._artifact._replace(rows=rows))
 
+    def refit(self, *, estimator: str | None = None, coverage: float | None = None) -> "GapPredictor":
+        """The same rows with another estimator or coverage; what is None stays, with it what "auto" chose.
+
+        Raises:
+            CalibrationError: An unknown estimator, or a coverage outside (0, 1).
+        """
+        artifact = self._artifact
+        if estimator is not None and estimator != artifact.estimator:
+            artifact = artifact._replace(estimator=check_estimator_name(estimator, "calibrator"), choice=None)
+        if coverage is not None:
+            artifact = artifact._replace(coverage=check_coverage(coverage, "calibrator"))
+        return self if artifact == self._artifact else type(self)(artifact)
+
     def describe(self) -> dict[str, Any]:
         """What it is and how well it predicts held-out groups: plain values for JSON, None where not defined.
 
@@ -168,14 +182,28 @@ class GapPredictor:
         return cls(parse_document(read_document(Path(path)), str(path)))
 
     @cached_property
+    def _predicted_held_out(self) -> Array:
+        return predict_held_out(self.calibrator, self._X, self._gaps)
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """What is said of each of the rows when its group is held out."""
+        intervals = find_held_out_intervals(self.calibrator, self._X, self._gaps, (self.calibrator.coverage,))
+        return HeldOut(
+            groups=tuple(self._groups),
+            epochs=np.array([row.epoch for row in self.rows]),
+            gaps=self._gaps,
+            predicted=self._predicted_held_out,
+            intervals=None if intervals is None else intervals[0],
+        )
+
+    @cached_property
     def _description(self) -> dict[str, Any]:
         train_scores = np.nan_to_num(self._X[:, _TRAIN_SCORE])
         others = self._X.copy()
         others[:, [FEATURE_NAMES.index(name) for name in FLATNESS_FEATURES]] = np.nan
-        held_out, held_out_without = (
-            predict_held_out(calibrator, X, self._gaps)
-            for calibrator, X in ((self.calibrator, self._X), (self._fit_calibrator(others), others))
-        )
+        held_out = self._predicted_held_out
+        held_out_without = predict_held_out(self._fit_calibrator(others), others, self._gaps)
         validated = diagnose(self.calibrator, self._X, self._gaps, train_scores, held_out)
         lift = compare_errors(self._find_group_errors(held_out), self._find_group_errors(held_out_without))
         used = [FEATURE_NAMES[column] for column in self.calibrator.used_features_]

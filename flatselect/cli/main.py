@@ -22,6 +22,7 @@ VERBS = {
     "search": Verb("flatselect.cli.search", "search", "Run a study, or go on with it."),
     "query": Verb("flatselect.cli.query", "query", "Print the trials or epochs of a study."),
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
+    "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
     "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
 }

@@ -72,7 +72,7 @@ class Driver:
             self._calibrate_if_due()
             if self._calibration.predictor is not None:
                 # A run may have died between fitting the calibrator and saying what it predicts.
-                self._predict_last(self._find_calibration_trials())
+                self._predict_last(self._find_trials(TrialState.COMPLETE, TrialState.PRUNED))
             while self._keep_going():
                 for worker, reply in self._backend.wait(_WAIT_SECONDS):
                     self._handle(worker, reply)
@@ -123,7 +123,7 @@ class Driver:
     def _needs_calibration_trial(self) -> bool:
         """Whether the next trial holds out a part: those that failed before are replaced."""
         alive = [number for number in self._calibration_trials if self._states[number] != TrialState.FAIL]
-        return self._calibration.predictor is None and len(alive) < self._calibration.n_trials_wanted
+        return self._calibration.may_grow and len(alive) < self._calibration.n_trials_wanted
 
     def _start(self, worker: int, running: RunningTrial) -> None:
         self._writer.start_attempt(
@@ -269,11 +269,20 @@ class Driver:
         self._states[running.number] = state
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
-        """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it."""
-        if self._calibration.predictor is None and (is_final or self._calibration_trials_ended()):
-            numbers = self._find_calibration_trials()
+        """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it.
+
+        Where there is one already, it is fitted anew with every calibration trial that ends.
+        """
+        numbers = self._find_calibration_trials()
+        curves = {number: self._curves[number] for number in numbers}
+        if self._calibration.predictor is not None:
+            if self._calibration.lacks_any(curves):
+                self._calibration.fit(curves)
+                self._observer.say(f"calibrator fitted anew, with {len(numbers)} trials of this study")
+                self._predict_again()
+        elif is_final or self._calibration_trials_ended():
             try:
-                self._calibration.fit({number: self._curves[number] for number in numbers})
+                self._calibration.fit(curves)
             except CalibrationError as error:
                 self.stopped_because = self.stopped_because or str(error)
             else:
@@ -289,11 +298,15 @@ class Driver:
 
     def _describe_shortage(self, n_trials: int) -> str:
         wanted = self._calibration.n_trials_wanted
-        return f" of the {wanted} that calibration.trials asks for; it stays this study's" if n_trials < wanted else ""
+        return f" of the {wanted} that calibration.trials asks for" if n_trials < wanted else ""
 
     def _find_calibration_trials(self) -> list[int]:
         """The calibration trials that came to their end."""
-        return sorted(number for number in self._calibration_trials if self._states[number] == TrialState.COMPLETE)
+        return [number for number in self._find_trials(TrialState.COMPLETE) if number in self._calibration_trials]
+
+    def _find_trials(self, *states: TrialState) -> list[int]:
+        """The trials in one of these states."""
+        return sorted(number for number, state in self._states.items() if state in states)
 
     def _calibration_trials_ended(self) -> bool:
         ended = all(self._states[number].is_finished() for number in self._calibration_trials)
@@ -303,7 +316,17 @@ class Driver:
     def _predict_last(self, numbers: list[int]) -> None:
         """What the new calibrator says of trials that ended before it."""
         for number in numbers:
-            self._note_best(number, self._calibration.predict(number, self._curves[number][-1]))
+            measured = [measurement for measurement in self._curves.get(number, []) if measurement.is_measured]
+            if measured:
+                prediction = self._calibration.predict(number, measured[-1])
+                if self._states[number] == TrialState.COMPLETE:
+                    self._note_best(number, prediction)
+
+    def _predict_again(self) -> None:
+        """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
+        self.status.best = None
+        self._calibration.predict_all(self._curves)
+        self._predict_last(self._find_trials(TrialState.COMPLETE))
 
     def _note_best(self, number: int, prediction: Prediction) -> None:
         best = self.status.best

@@ -54,7 +54,7 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
         trial = optuna.trial.Trial(opened.study, frozen._trial_id)
         is_calibration = frozen.user_attrs.get(CALIBRATION_ATTRIBUTE)
         if is_calibration is None:  # the run died between asking for the trial and saying what it is
-            is_calibration = config.calibration.artifact is None and frozen.number < config.calibration.trials
+            is_calibration = frozen.number < config.calibration.n_trials
             trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
         adopted.append(
             RunningTrial(

@@ -58,11 +58,11 @@ class Environment:
             number=number,
             base=base,
             n_images=int(generator.choice([150, 300, 600, 1000] if base == "digits" else [250, 500, 800, 1200])),
-            image_size=8 if base == "digits" else int(generator.choice([14, 14, 14, 14, 14, 20])),
-            n_classes=int(generator.choice([10, 10, 10, 10, 10, 5, 5, 3])),
-            label_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2, 0.3])),
-            pixel_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.15, 0.3])),
-            rotation=float(generator.choice([0.0, 0.0, 0.0, 0.0, 20.0, 45.0])),
+            image_size=8 if base == "digits" else 14,
+            n_classes=int(generator.choice([10, 10, 10, 10, 10, 10, 5, 5])),
+            label_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2])),
+            pixel_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.1, 0.2])),
+            rotation=float(generator.choice([0.0, 0.0, 0.0, 0.0, 15.0, 30.0])),
         )
 
     def load(self, roots: dict[str, str | None]) -> tuple[TensorDataset, TensorDataset]:

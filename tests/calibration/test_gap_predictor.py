@@ -108,6 +108,18 @@ def test_using_none_of_its_features_is_refused(predictor):
         predictor.using(["phase_of_moon"])
 
 
+def test_refitted_with_another_coverage_or_estimator_is_a_fit_with_it(predictor, rows, new_measurements):
+    measurement = new_measurements[0]
+    for options in ({"coverage": 0.5}, {"estimator": "isotonic"}):
+        refitted = predictor.refit(**options)
+        assert refitted.predict(measurement) == GapPredictor.fit(rows, **options).predict(measurement)
+        assert refitted.predict(measurement) != predictor.predict(measurement)
+        assert refitted.metadata == predictor.metadata
+    assert predictor.refit() is predictor.refit(estimator="ridge", coverage=0.9) is predictor
+    with pytest.raises(CalibrationError, match="expected one of ridge"):
+        predictor.refit(estimator="forest")
+
+
 @pytest.mark.parametrize("estimator", ESTIMATOR_NAMES)
 def test_saved_and_loaded_predicts_the_same(tmp_path, rows, new_measurements, estimator):
     predictor = GapPredictor.fit(rows, estimator=estimator, coverage=0.8, metadata={"fingerprint": "abc"})
@@ -124,6 +136,16 @@ def test_the_file_is_strict_json_though_features_are_missing(tmp_path, rows):
     assert any(math.isnan(value) for value in rows[0].features.values())
     GapPredictor.fit(rows).save(tmp_path / "calibrator.json")
     json.loads((tmp_path / "calibrator.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_file_of_a_former_release_and_one_that_says_more_are_read(predictor, new_measurements):
+    """Version 1 had neither "estimator_choice" nor sources; what is added to it later is no reason to refuse it."""
+    document = json.loads(json.dumps(predictor.to_dict()))
+    assert set(document) == {"schema", "schema_version", "specification", "features", "metadata", "rows"}
+    del document["metadata"]
+    document["note"] = document["specification"]["note"] = document["rows"][0]["note"] = "added later"
+    loaded = GapPredictor.from_dict(document)
+    assert loaded.predict(new_measurements[0]) == predictor.predict(new_measurements[0])
 
 
 def set_key(*keys):

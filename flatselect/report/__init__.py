@@ -1,0 +1,1 @@
+"""What is drawn of a study: plots as HTML files that need nothing else."""
