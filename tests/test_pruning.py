@@ -373,3 +373,10 @@ def test_of_two_reports_of_an_epoch_the_first_counts():
     pruner.report(trial, math.nan, 2)
     assert pruner.should_prune(trial)
     assert study.trials[0].user_attrs[PRUNED_ATTRIBUTE] == "epoch 2: nan was reported"
+
+
+def test_asked_about_a_trial_that_has_ended_it_answers_and_writes_nothing():
+    study = make_study(*CURVES)
+    short = study.get_trials(deepcopy=False)[4]
+    assert FlatnessPruner(reference="median").prune(study, short)
+    assert not study.trials[4].user_attrs
