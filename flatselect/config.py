@@ -186,11 +186,14 @@ class PrunerSection(Section):
 
     name: Literal["flatness", "median", "none"] = "flatness"
     startup_trials: Annotated[int, Field(ge=0)] = Field(4, description="finished trials before any is pruned")
-    warmup_epochs: Annotated[int, Field(ge=0)] = Field(2, description="epochs of each trial before it may be pruned")
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(0, description="epochs of each trial before it may be pruned")
     patience: PositiveInt = Field(1, description="epochs in a row that must speak for pruning")
     margin: NonNegative = Field(0.0, description="by how much the upper bound must fall short")
     reference: Literal["median", "upper_quartile", "best"] = Field(
-        "upper_quartile", description="of the finished trials at the same epoch: what is needed"
+        "best", description="of the values that finished trials ended with: what is needed"
+    )
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = Field(
+        0.7, description="with what probability the final value is to be under the upper bound"
     )
 
 

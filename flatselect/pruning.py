@@ -1,53 +1,80 @@
-"""FlatnessPruner: gives a trial up when even the upper bound of its predicted test score falls short.
+"""FlatnessPruner: gives a trial up when even the upper bound of its predicted final score falls short.
 
-It needs nothing but what a trial has reported, so it works in any single-objective Optuna study:
+It needs nothing but what a trial has reported, so it works in any Optuna study:
 
     study = optuna.create_study(direction="maximize", pruner=FlatnessPruner())
     ...
     trial.set_user_attr("flatselect:predicted_test_score_interval", [low, high])  # optional
     trial.report(predicted_test_score, epoch)
     if trial.should_prune(): ...
+
+Optuna's own `report` and `should_prune` refuse a study of several objectives. The pruner's do not:
+
+    pruner.report(trial, predicted_test_score, epoch, interval=[low, high], known={1: n_parameters})
+    if pruner.should_prune(trial): ...
+
+This file imports nothing of flatselect: it is also the OptunaHub package `pruners/flatness_pruner`.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from scipy.special import stdtrit
 
 INTERVAL_ATTRIBUTE = "flatselect:predicted_test_score_interval"
 CALIBRATION_ATTRIBUTE = "flatselect:is_calibration"
+PRUNED_ATTRIBUTE = "flatselect:pruned_because"
+REPORTS_ATTRIBUTE = "flatselect:reports"
+KNOWN_ATTRIBUTE = "flatselect:known_values"
 
 Reference = Literal["median", "upper_quartile", "best"]
 
 _QUANTILES: dict[Reference, float] = {"median": 0.5, "upper_quartile": 0.75, "best": 1.0}
+# A line and its scatter: with two trials there is no scatter.
+_LEAST_FINISHED = 3
+# Half a 90 % interval in standard deviations of a normal error.
+_DEVIATIONS_IN_INTERVAL = 1.645
 
 
 class FlatnessPruner(optuna.pruners.BasePruner):
-    """Prunes a trial whose optimistic bound is under what finished trials had reported at the same epoch.
+    """Prunes a trial when the upper bound of its predicted final value is under what finished trials came to.
 
-    The bound is the upper end of the user attribute "flatselect:predicted_test_score_interval" = [low, high], which
-    belongs to the latest report; without it, the reported value itself. A finished (COMPLETE) trial that reported
-    nothing at that epoch counts with its last report before. Scores rise while a network trains, so epochs are compared
-    with the same epoch. In a study that minimises, everything is mirrored: the bound is the lower end.
+    **The prediction** is learned from the finished (COMPLETE) trials, anew at each epoch e: a straight line of slope
+    ≥ 0, by least squares, from x = the mean of a trial's last three reports up to e to y = the value it ended with.
+    With n finished trials, s² = Σ residuals² / (n − 2), and h = the distance from the trial's latest report to the
+    optimistic end of its interval (the user attribute "flatselect:predicted_test_score_interval" = [low, high], taken
+    for a 90 % one; without it h = 0):
 
-    What is needed is the `reference` among the finished trials less `margin`. Replayed on the curves of some 150 small
-    CNNs in three zoos (digits, Fashion-MNIST; 8 calibration and 24 other trials, 40 orders each), "upper_quartile"
-    trained 38-45 % of the epochs and kept the truly best trial in 92-100 % of the searches; "median" 52-59 % and 100 %;
-    "best" 28-31 % and 68-95 %, and in up to 15 % of the searches it let no trial at all reach its end.
+        upper bound = ŷ(x) + t(n − 2, confidence) · √( s² (1 + 1/n + (x − x̄)² / Σ(xᵢ − x̄)²) + (h / 1.645)² )
 
-    Trials with the user attribute "flatselect:is_calibration" are never pruned, but others are compared with them. A
-    NaN is pruned at once. Epochs are the steps of `trial.report`, from 1.
+    So an epoch that says nothing of the end prunes nobody, and a trial unlike the finished ones is given the benefit of
+    the doubt. **What is needed** is the `reference` among the values the finished trials ended with, less `margin`. A
+    study that minimises is mirrored.
+
+    **Several objectives**: the one with index `objective` is predicted; report with `pruner.report`. What is needed is
+    then looked for among those finished trials that are at least as good in *every* other objective, by the values that
+    `known` gave. If there are none, or another objective's value is not known, the trial goes on: it may be wanted for
+    that one's sake. So "best" prunes exactly the trials whose optimistic outcome a finished trial dominates.
+
+    Why a trial was pruned stands in its user attribute "flatselect:pruned_because", in words. Trials with the user
+    attribute "flatselect:is_calibration" are never pruned, but others are compared with them. A report that is NaN or
+    infinite is pruned at once. Epochs are the steps of the reports, from 1. Units are the objective's.
+
+    docs/pruning.md has what it saves, what it loses, and the rules that were tried and dropped.
 
     Args:
-        startup_trials: Finished trials before any is pruned.
+        startup_trials: Finished trials before any is pruned; never fewer than 3.
         warmup_epochs: Epochs of each trial in which it is not pruned.
-        patience: Reports in a row that must fall short. The bound of an earlier report is its value plus the latest
-            report's distance from value to upper end.
-        margin: By how much the bound must fall short, in the unit of the reports.
-        reference: "median", "upper_quartile" or "best" of the finished trials at the same epoch.
+        patience: Reports in a row whose bound must fall short. An earlier report's h is the latest one's.
+        margin: By how much the bound must fall short, in the unit of the objective.
+        reference: "median", "upper_quartile" or "best" of the values that finished trials ended with.
+        confidence: With what probability the final value is to be under the bound, in [0.5, 1).
+        objective: Index of the objective that is reported and predicted.
 
     Raises:
         ValueError: An argument that is not as above.
@@ -57,95 +84,171 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         self,
         *,
         startup_trials: int = 4,
-        warmup_epochs: int = 2,
+        warmup_epochs: int = 0,
         patience: int = 1,
         margin: float = 0.0,
-        reference: Reference = "upper_quartile",
+        reference: Reference = "best",
+        confidence: float = 0.7,
+        objective: int = 0,
     ) -> None:
         for name, value, least in (
             ("startup_trials", startup_trials, 0),
             ("warmup_epochs", warmup_epochs, 0),
             ("patience", patience, 1),
             ("margin", margin, 0),
+            ("objective", objective, 0),
         ):
             if not value >= least:
                 raise ValueError(f"{name} = {value!r}; expected a number of at least {least}")
         if reference not in _QUANTILES:
             raise ValueError(f"reference = {reference!r}; expected one of {', '.join(get_args(Reference))}")
+        if not 0.5 <= confidence < 1:
+            raise ValueError(f"confidence = {confidence!r}; expected a number of at least 0.5 and under 1")
         self._startup_trials = startup_trials
         self._warmup_epochs = warmup_epochs
         self._patience = patience
         self._margin = margin
         self._reference: Reference = reference
+        self._confidence = confidence
+        self._objective = objective
+
+    def report(
+        self,
+        trial: optuna.Trial,
+        value: float,
+        epoch: int,
+        *,
+        interval: Sequence[float] | None = None,
+        known: Mapping[int, float] | None = None,
+    ) -> None:
+        """What `trial.report` does, in a study of one objective or of several.
+
+        Args:
+            trial: The running trial.
+            value: Its predicted objective after this epoch. Of several reports of one epoch, the first counts.
+            epoch: From 1.
+            interval: (low, high) of this value; None keeps the one given last.
+            known: Values of other objectives that are known already, by index, such as {1: n_parameters}.
+        """
+        if interval is not None:
+            trial.set_user_attr(INTERVAL_ATTRIBUTE, [float(end) for end in interval])
+        if known:
+            before = trial.user_attrs.get(KNOWN_ATTRIBUTE, {})
+            trial.set_user_attr(KNOWN_ATTRIBUTE, before | {str(index): float(known[index]) for index in known})
+        if len(trial.study.directions) == 1:
+            trial.report(value, epoch)
+        else:
+            before = trial.user_attrs.get(REPORTS_ATTRIBUTE, {})
+            trial.set_user_attr(REPORTS_ATTRIBUTE, {str(epoch): float(value)} | before)
+
+    def should_prune(self, trial: optuna.Trial) -> bool:
+        """What `trial.should_prune` does, in a study of one objective or of several; the caller raises TrialPruned."""
+        return self.prune(trial.study, trial.study.get_trials(deepcopy=False)[trial.number])
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial should be given up after its latest report: Optuna's contract."""
-        return self.explain(study, trial) is not None
+        """Whether the trial should be given up after its latest report (Optuna's contract); why is kept with it."""
+        reason = self.explain(study, trial)
+        if reason is not None and trial.state == TrialState.RUNNING:
+            # `trial` is a copy. Optuna gives a pruner no other way to write to the trial itself.
+            study._storage.set_trial_user_attr(trial._trial_id, PRUNED_ATTRIBUTE, reason)
+        return reason is not None
 
     def explain(self, study: optuna.Study, trial: FrozenTrial) -> str | None:
-        """Why the trial would be given up after its latest report, in words; None if it would not."""
-        if trial.user_attrs.get(CALIBRATION_ATTRIBUTE) or not trial.intermediate_values:
+        """Why the trial would be given up after its latest report, in words; None if it would not.
+
+        Raises:
+            ValueError: The study has no objective of index `objective`.
+        """
+        if self._objective >= len(study.directions):
+            raise ValueError(f"objective = {self._objective}; the study has {len(study.directions)}, counted from 0")
+        reports = _read_reports(trial)
+        if trial.user_attrs.get(CALIBRATION_ATTRIBUTE) or not reports:
             return None
-        epochs = sorted(trial.intermediate_values)
-        epoch = epochs[-1]
-        value = trial.intermediate_values[epoch]
-        if math.isnan(value):
-            return f"epoch {epoch}: NaN was reported"
+        *_, epoch = epochs = sorted(reports)
+        if not math.isfinite(reports[epoch]):
+            return f"epoch {epoch}: {reports[epoch]} was reported"
         if epoch <= self._warmup_epochs or len(epochs) < self._patience:
             return None
-        finished = _find_finished(study)
-        if len(finished) < max(1, self._startup_trials):
+        finished = [f for f in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if _read_reports(f)]
+        finished = [f for f in finished if math.isfinite(f.values[self._objective])]
+        rivals = [f for f in finished if self._is_as_good_elsewhere(study, f, trial)]
+        if len(finished) < max(_LEAST_FINISHED, self._startup_trials) or not rivals:
             return None
-        sign = -1 if study.direction == StudyDirection.MINIMIZE else 1
-        slack = _find_slack(trial, sign)
-        if not all(self._falls_short(trial, finished, epoch, sign, slack) for epoch in epochs[-self._patience :]):
+
+        sign = _sign(study.directions[self._objective])
+        rivals.sort(key=lambda f: (sign * f.values[self._objective], f.number))
+        rival = rivals[math.floor(_QUANTILES[self._reference] * (len(rivals) - 1))]
+        needed = rival.values[self._objective]
+        bounds = [self._find_bound(finished, trial, epoch, sign) for epoch in epochs[-self._patience :]]
+        if not all(bound is not None and sign * bound < sign * needed - self._margin for bound in bounds):
             return None
-        needed, number = self._find_needed(finished, epoch, sign)
-        bound, side, order = sign * (sign * value + slack), *(("upper", "<") if sign > 0 else ("lower", ">"))
         margin = f" by more than {self._margin:g}" if self._margin else ""
+        elsewhere = " that are as good in all other objectives" if len(study.directions) > 1 else ""
         return (
-            f"epoch {epoch}: {side} bound {bound:.4g} {order} {sign * needed:.4g}{margin}, "
-            f"the {self._reference.replace('_', ' ')} of the finished trials there (trial {number})"
+            f"epoch {epoch}: {'upper' if sign > 0 else 'lower'} bound {bounds[-1]:.4g} of its predicted final value "
+            f"{'<' if sign > 0 else '>'} {needed:.4g}{margin}, "
+            f"the {self._reference.replace('_', ' ')} of the {len(rivals)} finished trials{elsewhere} "
+            f"(trial {rival.number})"
         )
 
-    def _falls_short(
-        self, trial: FrozenTrial, finished: Sequence[FrozenTrial], epoch: int, sign: int, slack: float
-    ) -> bool:
-        needed, _ = self._find_needed(finished, epoch, sign)
-        return sign * trial.intermediate_values[epoch] + slack < needed - self._margin
-
-    def _find_needed(self, finished: Sequence[FrozenTrial], epoch: int, sign: int) -> tuple[float, int]:
-        """The reference among the finished trials at this epoch, times `sign`, and the trial that reported it.
-
-        Trials that had reported nothing yet, or NaN, are left out; −∞ and −1 if that is all.
-        """
-        reported = sorted(
-            (sign * value, trial.number) for trial in finished if not math.isnan(value := _find_value_at(trial, epoch))
+    def _is_as_good_elsewhere(self, study: optuna.Study, finished: FrozenTrial, trial: FrozenTrial) -> bool:
+        known = trial.user_attrs.get(KNOWN_ATTRIBUTE, {})
+        return all(
+            str(index) in known and _sign(direction) * (finished.values[index] - known[str(index)]) >= 0
+            for index, direction in enumerate(study.directions)
+            if index != self._objective
         )
-        if not reported:
-            return -math.inf, -1
-        return reported[math.floor(_QUANTILES[self._reference] * (len(reported) - 1))]
+
+    def _find_bound(self, finished: Sequence[FrozenTrial], trial: FrozenTrial, epoch: int, sign: int) -> float | None:
+        """The optimistic bound of the value that the trial ends with, as seen at this epoch; None if unknown."""
+        pairs = [(_smooth(_read_reports(f), epoch), f.values[self._objective]) for f in finished]
+        pairs = [(x, y) for x, y in pairs if not math.isnan(x)]
+        x = _smooth(_read_reports(trial), epoch)
+        if len(pairs) < _LEAST_FINISHED or math.isnan(x):
+            return None
+        final = _predict_final(pairs, x)
+        deviation = math.hypot(final.deviation, _find_half_width(trial, sign) / _DEVIATIONS_IN_INTERVAL)
+        return final.value + sign * float(stdtrit(len(pairs) - 2, self._confidence)) * deviation
 
 
-def _find_finished(study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trials that reported something."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial for trial in complete if trial.intermediate_values]
+class _FinalValue(NamedTuple):
+    value: float
+    deviation: float
 
 
-def _find_value_at(trial: FrozenTrial, epoch: int) -> float:
-    """What the trial reported at this epoch, or last before it; NaN if nothing."""
+def _predict_final(pairs: Sequence[tuple[float, float]], x: float) -> _FinalValue:
+    """The value at x of the line through pairs (x, y), and the standard error of a new y there: `FlatnessPruner`."""
+    xs, ys = np.array(pairs, dtype=np.float64).T
+    x_mean, y_mean = xs.mean(), ys.mean()
+    spread = float(((xs - x_mean) ** 2).sum())
+    # A trial that is ahead is not expected to end behind; where all are level, only the mean is known.
+    slope = max(0.0, float(((xs - x_mean) * (ys - y_mean)).sum()) / spread) if spread > 0 else 0.0
+    variance = float(((ys - y_mean - slope * (xs - x_mean)) ** 2).sum()) / (len(pairs) - 2)
+    leverage = 1 / len(pairs) + ((x - x_mean) ** 2 / spread if spread > 0 else 0.0)
+    return _FinalValue(float(y_mean + slope * (x - x_mean)), math.sqrt(variance * (1 + leverage)))
+
+
+def _smooth(reports: Mapping[int, float], epoch: int) -> float:
+    """The mean of the last three finite reports up to this epoch; NaN if there is none.
+
+    Scores jump from epoch to epoch while the learning rate is high; the mean is the better predictor of the end.
+    """
+    last = [reports[e] for e in sorted(reports) if e <= epoch and math.isfinite(reports[e])][-3:]
+    return sum(last) / len(last) if last else math.nan
+
+
+def _read_reports(trial: FrozenTrial) -> dict[int, float]:
+    """The reported values by epoch: Optuna's own, or in a study of several objectives those of `report`."""
     values: dict[int, float] = trial.intermediate_values
-    if epoch in values:
-        return values[epoch]
-    earlier = [other for other in values if other < epoch]
-    return values[max(earlier)] if earlier else math.nan
+    return values or {int(epoch): value for epoch, value in trial.user_attrs.get(REPORTS_ATTRIBUTE, {}).items()}
 
 
-def _find_slack(trial: FrozenTrial, sign: int) -> float:
+def _find_half_width(trial: FrozenTrial, sign: int) -> float:
     """The distance ≥ 0 from the latest report to the optimistic end of its interval; 0 without an interval."""
-    interval = trial.user_attrs.get(INTERVAL_ATTRIBUTE)
-    if not interval:
-        return 0.0
-    value = trial.intermediate_values[max(trial.intermediate_values)]
-    return max(0.0, *(float(sign * (end - value)) for end in interval))
+    reports = _read_reports(trial)
+    interval = trial.user_attrs.get(INTERVAL_ATTRIBUTE) or [reports[max(reports)]]
+    return max(0.0, *(float(sign * (end - reports[max(reports)])) for end in interval))
+
+
+def _sign(direction: StudyDirection) -> int:
+    return -1 if direction == StudyDirection.MINIMIZE else 1

@@ -215,7 +215,7 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
     for key in ("mean", "std"):
         if (getattr(config.data, key) is None) != (config.data.mean is None or config.data.std is None):
             yield f"data.{key}", getattr(config.data, key), "mean and std go together; give both or neither"
-    for key in ("patience", "margin", "reference") if config.pruner.name != "flatness" else ():
+    for key in ("patience", "margin", "reference", "confidence") if config.pruner.name != "flatness" else ():
         if key in config.pruner.model_fields_set:
             yield f"pruner.{key}", getattr(config.pruner, key), 'is of pruner.name = "flatness" only'
     if config.ray.backend == "inline" and (config.ray.workers or 1) > 1:

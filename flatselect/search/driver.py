@@ -8,12 +8,12 @@ import optuna
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
-from flatselect.pruning import CALIBRATION_ATTRIBUTE, INTERVAL_ATTRIBUTE
+from flatselect.pruning import CALIBRATION_ATTRIBUTE, INTERVAL_ATTRIBUTE, PRUNED_ATTRIBUTE
 from flatselect.records import Failure, Prediction
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
-from flatselect.search.running_trial import FAILURE_ATTRIBUTE, FLATNESS_ATTRIBUTE, PRUNED_ATTRIBUTE, RunningTrial
+from flatselect.search.running_trial import FAILURE_ATTRIBUTE, FLATNESS_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy
@@ -166,7 +166,7 @@ class Driver:
                 self._suspend(running, report.failure)
             else:
                 self._fail(running, report.failure)
-        elif (reason := self._report_to_optuna(running, bool(report.resumed_at))) is not None and not report.is_last:
+        elif (reason := self._report_to_optuna(running, bool(report.resumed_at), report.is_last)) is not None:
             self._release(worker)
             self._prune(running, reason)
         elif report.is_last:
@@ -188,12 +188,13 @@ class Driver:
         self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
         self._waiting.appendleft(running)
 
-    def _report_to_optuna(self, running: RunningTrial, is_resumed: bool = False) -> str | None:
+    def _report_to_optuna(self, running: RunningTrial, is_resumed: bool, is_last: bool) -> str | None:
         """Predicts and reports what is new; why the trial should be pruned, None to go on.
 
         Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
         of all others. Epochs measured before there was a calibrator are reported once there is one. A trial taken up
-        again is asked about even if nothing is new: the former run may have died over the answer.
+        again is asked about even if nothing is new: the former run may have died over the answer. After its last epoch
+        nothing is left to prune.
         """
         if not running.is_calibration and self._calibration.predictor is None:
             return None
@@ -212,7 +213,7 @@ class Driver:
             running.trial.report(value, measurement.epoch)
             running.reported.add(measurement.epoch)
             is_to_be_asked = True
-        if is_to_be_asked and not running.is_calibration and running.trial.should_prune():
+        if is_to_be_asked and not is_last and not running.is_calibration and running.trial.should_prune():
             return self._explain_pruning(running)
         return None
 
@@ -293,7 +294,7 @@ class Driver:
             if self._calibration.predictor is None:
                 self._trained.append(running)
             else:
-                self._report_to_optuna(running)
+                self._report_to_optuna(running, is_resumed=False, is_last=True)
                 self._finish(running)
 
     def _describe_shortage(self, n_trials: int) -> str:

@@ -11,7 +11,6 @@ from flatselect.search_space import Candidate
 
 FLATNESS_ATTRIBUTE = "flatselect:relative_gap_flatness"
 FAILURE_ATTRIBUTE = "flatselect:failure"
-PRUNED_ATTRIBUTE = "flatselect:pruned_because"
 
 
 @dataclass

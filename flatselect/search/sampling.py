@@ -29,6 +29,7 @@ def make_pruner(options: PrunerSection) -> optuna.pruners.BasePruner:
                 patience=options.patience,
                 margin=options.margin,
                 reference=options.reference,
+                confidence=options.confidence,
             )
         case "median":
             return optuna.pruners.MedianPruner(

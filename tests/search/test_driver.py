@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from flatselect.config import StudyConfig
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import SearchError
+from flatselect.pruning import PRUNED_ATTRIBUTE, FlatnessPruner
 from flatselect.records import TrialRecord
 from flatselect.search.events import SearchStatus
 from flatselect.search.export import export_model, load
@@ -130,6 +131,24 @@ def test_the_same_seed_searches_the_same(make_study: MakeStudy, undisturbed: Und
     assert comparable(run_search(make_study())) == comparable(undisturbed[1])
     other = run_search(make_study("study.seed=6", "study.trials=4", folder="other"))
     assert [t.params for t in other.trials] != [t.params for t in undisturbed[1].trials[:4]]
+
+
+def test_only_pruned_trials_say_why_they_were_pruned(undisturbed: Undisturbed) -> None:
+    study = optuna.load_study(study_name="tiny", storage=undisturbed[0].study.storage)
+    saying = {trial.number for trial in study.trials if PRUNED_ATTRIBUTE in trial.user_attrs}
+    assert saying == {trial.number for trial in study.trials if trial.state == optuna.trial.TrialState.PRUNED}
+    assert saying
+
+
+def test_a_trial_is_not_pruned_after_its_last_epoch(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explain(self: FlatnessPruner, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> str | None:
+        return "too late" if trial.last_step == 3 else None
+
+    monkeypatch.setattr(FlatnessPruner, "explain", explain)
+    config = make_study()
+    assert {trial.state for trial in run_search(config).trials} == {"COMPLETE"}
+    study = optuna.load_study(study_name="tiny", storage=config.study.storage)
+    assert not any(PRUNED_ATTRIBUTE in trial.user_attrs for trial in study.trials)
 
 
 @pytest.mark.postgresql

@@ -1,0 +1,5 @@
+"""FlatnessPruner as an OptunaHub package."""
+
+from ._pruner import FlatnessPruner
+
+__all__ = ["FlatnessPruner"]

@@ -1,0 +1,1 @@
+../../../flatselect/pruning.py
