@@ -1,0 +1,1 @@
+"""Pages and plots for people, of what has been decided already."""
