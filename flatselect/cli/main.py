@@ -23,6 +23,7 @@ VERBS = {
     "query": Verb("flatselect.cli.query", "query", "Print the trials or epochs of a study."),
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
+    "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
     "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
 }
 

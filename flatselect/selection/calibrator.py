@@ -46,8 +46,8 @@ def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike
     """The calibrator that is meant.
 
     Args:
-        calibrator: A predictor; the file of one; "none" for no predictions; None for the one that ships with the
-            package.
+        calibrator: A predictor; the file of one; "none" for no predictions; None or "shipped" for the one that ships
+            with the package.
 
     Raises:
         CalibrationError: The file cannot be read.
@@ -56,9 +56,12 @@ def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike
         return calibrator
     if isinstance(calibrator, GapPredictor):
         return Calibrator("given", calibrator)
-    if calibrator is None:
+    if calibrator in (None, SHIPPED):
         return _load_default_calibrator()
-    return None if calibrator == NONE else Calibrator(os.fspath(calibrator), GapPredictor.load(calibrator))
+    if calibrator == NONE:
+        return None
+    path = os.fspath(calibrator)
+    return Calibrator(path, GapPredictor.load(path))
 
 
 def _load_default_calibrator() -> Calibrator | None:
