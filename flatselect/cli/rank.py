@@ -15,6 +15,7 @@ from flatselect.cli.measuring_options import device_options, find_device, image_
 from flatselect.cli.option_words import in_words_of_options
 from flatselect.cli.output import make_output_options, print_json, print_records
 from flatselect.cli.rank_output import print_errors, print_ranking
+from flatselect.cli.rank_page import check_page_path, list_facts
 from flatselect.cli.step_progress import StepProgress
 from flatselect.config import DataSection
 from flatselect.data.loading import AnySet, load_unlabeled_set
@@ -57,6 +58,7 @@ second call is instant."""
 @device_options
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: by checkpoints, cores]")
 @click.option("--no-cache", is_flag=True, help="Measure everything anew.")
+@click.option("-o", "--output", metavar="FILE.html", help="Write a page with a plot too.")
 @make_output_options("One JSON object: calibrator, and checkpoints, best first.")
 def rank(
     checkpoints: tuple[str, ...],
@@ -80,12 +82,15 @@ def rank(
     device: str,
     workers: int | None,
     no_cache: bool,
+    output: str | None,
     output_format: str | None,
 ) -> None:
     """Rank every CHECKPOINT (files, or folders of them) by the test score that can be expected of its network."""
     if not checkpoints and manifest is None:
         raise click.UsageError("no checkpoints: give files or folders, or --manifest FILE.csv")
     constants, args, place = parse_constants(mean, std), parse_model_args(model_args), find_device(device)
+    if output is not None:
+        check_page_path(output)
     chosen = open_calibrator(calibrator, storage)
     listed, note = list_checkpoints(checkpoints, manifest, model_name, args)
     keys = {"root": data_root, "download": download, "image_size": image_size}
@@ -116,6 +121,12 @@ def rank(
     )
     ranking = rank_measured(measured, chosen)
     _print(ranking, output_format)
+    if output is not None:
+        from flatselect.report.ranking_page import write_ranking_page  # loads plotly
+
+        facts = list_facts(data, train_set, settings.n_probe_images, seed, unlabeled, ranking.predicted_by)
+        write_ranking_page(ranking, output, facts)
+        click.echo(f"{output}: written", err=True)
     if not ranking.ranked:
         raise click.ClickException("no checkpoint could be ranked")
 

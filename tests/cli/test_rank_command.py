@@ -299,6 +299,21 @@ def test_unlabelled_images_need_no_labels(runs, networks, digits):
     )
 
 
+def test_a_page_with_a_plot(runs, calibrator):
+    Path("runs/<b>.pt").touch()
+    done = run(
+        "runs", *CNN, *DIGITS, "--calibrator", calibrator, "--unlabeled", "digits", "-o", "report.html", "--json"
+    )
+    assert done.exit_code == 0, done.output
+    page = Path("report.html").read_text(encoding="utf-8")
+    for checkpoint in json.loads(done.stdout)["checkpoints"]:
+        assert checkpoint["path"].replace("<b>", "&lt;b&gt;") in page
+    assert "digits: 1,297 of 1×8×8, 10 classes" in page
+    assert "gap.json: ridge on 20 rows of 20 networks" in page
+    assert not re.search(r"<(?:script|link|img|iframe)[^>]*https?:", page)
+    assert "report.html: written" in done.stderr
+
+
 def test_large_training_sets_are_sampled(runs, monkeypatch):
     from flatselect.selection import measuring
 
@@ -322,6 +337,8 @@ def test_large_training_sets_are_sampled(runs, monkeypatch):
         (["--images", "5000"], "--images 5000: digits has 1297 images"),
         (["--manifest", "absent.csv"], "--manifest absent.csv: no such file; expected a CSV file with the columns"),
         (["--manifest", "wrong.csv"], "--manifest wrong.csv: its columns are file, model; expected"),
+        (["-o", "report.pdf"], "-o report.pdf: expected the name of an HTML page"),
+        (["-o", "absent/report.html"], "-o absent/report.html: cannot be written"),
         (["--device", "gpu"], "--device gpu: not to be used here"),
     ],
 )
