@@ -84,7 +84,7 @@ class CheckpointMeasurer:
             # What a network of the user's own prints is no part of the result.
             with contextlib.redirect_stdout(sys.stderr), in_words_of_options():
                 return self._measure(listed)
-        except Exception as error:  # noqa: BLE001 - untrusted files and code of the user's own
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - untrusted files, and code of the user's own
             reason = describe_failure(error)
             return reason.removeprefix(f"{listed.path}: ").removeprefix(f"{listed.path} ")
 

@@ -124,12 +124,14 @@ def measure_network(
     )
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """Why a network could not be measured, in words: our own errors as they are, others by name."""
     if isinstance(error, FlatselectError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of memory on the device ({str(error).splitlines()[0]}); use fewer images a batch"
+    if isinstance(error, SystemExit):  # a script that was imported, and ran
+        return f"the code that builds it ended Python (exit code {error.code}); import nothing that runs by itself"
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,6 +1,7 @@
 """`flatselect rank`: checkpoints that people have, ranked, listed with what is wrong with them, and remembered."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ranking_runs import CNN, DIGITS, KEYS, fit_calibrator, refuse, run, run_json, train
+from measuring import export
+from PIL import Image
+from ranking_runs import CNN, DIGITS, KEYS, fit_calibrator, make_study, refuse, run, run_json, train
 
 import flatselect
 from flatselect.cli import checkpoint_measuring, rank
+from flatselect.data.normalization import compute_mean_std
 from flatselect.models import build_model
 
 pytestmark = pytest.mark.usefixtures("working_folder", "own_cache")
@@ -312,6 +316,67 @@ def test_a_page_with_a_plot(runs, calibrator):
     assert "gap.json: ridge on 20 rows of 20 networks" in page
     assert not re.search(r"<(?:script|link|img|iframe)[^>]*https?:", page)
     assert "report.html: written" in done.stderr
+
+
+def test_exported_models_say_what_they_are_and_how_their_images_were_normalised(networks, digits):
+    for name, mean in (("epochs1", 0.1), ("epochs2", 0.4)):
+        state = networks[name].state_dict()
+        Path(export("cnn", {"width": 4}, state, mean=(mean,), std=(0.3,))).rename(f"{name}.pt")
+    found = {c["path"]: c for c in run_json("epochs1.pt", "epochs2.pt", *DIGITS, "--calibrator", "none")["checkpoints"]}
+    for name, mean in (("epochs1", 0.1), ("epochs2", 0.4)):
+        images = dataclasses.replace(digits, mean=(mean,), std=(0.3,))
+        (expected,) = flatselect.rank([networks[name]], images, calibrator="none", n_probe_images=200).candidates
+        assert found[f"{name}.pt"]["train_score"] == pytest.approx(expected.train_score)
+        assert found[f"{name}.pt"]["relative_gap_flatness"] == pytest.approx(expected.relative_gap_flatness, rel=1e-4)
+    # Constants that are given come first.
+    given = run_json("epochs1.pt", *DIGITS, "--calibrator", "none", "--mean", "0.4", "--std", "0.3")["checkpoints"][0]
+    assert given["train_score"] != found["epochs1.pt"]["train_score"]
+
+
+def test_the_latest_calibrator_of_a_study(runs):
+    make_study("digits", [])
+    message = refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
+    assert "--calibrator study:digits: this study has no calibrator yet" in message
+    older, newer = fit_calibrator(), fit_calibrator(slope=0.05)
+    make_study("other", [older, newer])
+    for spec in (["study:other"], ["study:other.db"], ["study:other", "--storage", "sqlite:///other.db"]):
+        shown = run_json("runs", *CNN, *DIGITS, "--calibrator", *spec)
+        assert shown["calibrator"]["source"] == spec[0]
+    newer.save("newer.json")
+    expected = run_json("runs", *CNN, *DIGITS, "--calibrator", "newer.json")
+    assert shown["checkpoints"] == expected["checkpoints"]
+    assert shown["calibrator"]["fingerprint"] == expected["calibrator"]["fingerprint"]
+
+
+def test_image_folders_and_plain_images_of_use(runs, digits, networks):
+    for number, (pixels, label) in enumerate(
+        zip(digits.pixels[:80, 0].numpy(), digits.labels[:80].tolist(), strict=True)
+    ):
+        Path(f"photos/{int(label)}").mkdir(parents=True, exist_ok=True)
+        Path("plain").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(f"photos/{int(label)}/{number:03}.png")
+        Image.fromarray(pixels).save(f"plain/{number:03}.png")
+    arguments = ["runs", *CNN, "--data", "folder:photos", "--calibrator", "none"]
+    plain = run_json(*arguments)["checkpoints"]
+    assert run_json(*arguments, "--unlabeled", "folder:plain")["checkpoints"] == plain
+    order = torch.argsort(digits.labels[:80], stable=True)
+    images = dataclasses.replace(digits.subset(order), mean=None, std=None)
+    mean, std = compute_mean_std([images.pixels])
+    expected = flatselect.rank(networks, dataclasses.replace(images, mean=mean, std=std), calibrator="none")
+    for checkpoint, candidate in zip(plain, expected.candidates, strict=True):
+        assert Path(checkpoint["path"]).stem == candidate.path
+        assert checkpoint["relative_gap_flatness"] == pytest.approx(candidate.relative_gap_flatness, rel=1e-4)
+
+
+def test_code_that_ends_python_is_listed(runs):
+    Path("rank_ending_nets.py").write_text("import sys\nsys.exit(3)\n")
+    Path("nets.csv").write_text("path,model\nruns/epochs1.pt,rank_ending_nets:build\nruns/epochs2.pt,\n")
+    ended, ranked = sorted(
+        run_json("--manifest", "nets.csv", *CNN, *DIGITS, "--calibrator", "none")["checkpoints"],
+        key=lambda c: c["path"],
+    )
+    assert "ended Python (exit code 3)" in ended["error"]
+    assert ranked["rank"] == 1
 
 
 def test_large_training_sets_are_sampled(runs, monkeypatch):
