@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flatselect.pruning import FlatnessPruner
     from flatselect.search.export import load
     from flatselect.search.run import run_search
+    from flatselect.selection.models import rank
+    from flatselect.selection.result import Ranking
     from flatselect.study_file import load_study_file
 
 __version__ = importlib.metadata.version("flatselect")
@@ -25,11 +27,13 @@ __all__ = [
     "GapCalibrator",
     "GapPredictor",
     "Measurement",
+    "Ranking",
     "UnsupportedHeadError",
     "__version__",
     "load",
     "load_study_file",
     "measure",
+    "rank",
     "run_search",
 ]
 
@@ -38,10 +42,12 @@ _HOMES = {
     "GapCalibrator": "flatselect.calibration.gap_calibrator",
     "GapPredictor": "flatselect.calibration.gap_predictor",
     "Measurement": "flatselect.flatness.measurement",
+    "Ranking": "flatselect.selection.result",
     "UnsupportedHeadError": "flatselect.errors",
     "load": "flatselect.search.export",
     "load_study_file": "flatselect.study_file",
     "measure": "flatselect.flatness.measure",
+    "rank": "flatselect.selection.models",
     "run_search": "flatselect.search.run",
 }
 

@@ -73,9 +73,7 @@ def build_from_checkpoint(
         ModelError: The network cannot be built.
         CheckpointError: The weights do not fit it: which, and what might help.
     """
-    # As for `python -m`, a module:function is looked for in the working folder too.
-    if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, folder)
+    ensure_working_folder_importable()
     if architecture == find_exported_architecture(file) and n_classes == len(file.content["class_names"]):
         return load(path, factory=architecture.name)
     with seeded(0):
@@ -86,11 +84,23 @@ def build_from_checkpoint(
     return model
 
 
+def ensure_working_folder_importable() -> None:
+    """As for `python -m`, a module:function is looked for in the working folder too."""
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+
+
 def find_exported_architecture(file: WeightFile) -> NamedArchitecture | None:
     """What `flatselect export` wrote of the network; None for a file of another maker."""
     if file.content.get("kind") != EXPORTED_KIND:
         return None
     return NamedArchitecture(str(file.content["model"]), dict(file.content["model_args"]))
+
+
+def find_n_classes(file: WeightFile, architecture: NamedArchitecture) -> int | None:
+    """The number of classes of an exported model of that architecture; None for a file of another maker."""
+    exported = find_exported_architecture(file)
+    return len(file.content["class_names"]) if exported is not None and exported.name == architecture.name else None
 
 
 def find_training_constants(file: WeightFile) -> tuple[Constants, Constants] | None:

@@ -24,6 +24,7 @@ VERBS = {
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
     "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
+    "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
     "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
 }
 

@@ -10,23 +10,22 @@ import torch
 from torch import nn
 
 from flatselect.cli.checkpoint_model import (
-    NamedArchitecture,
     build_from_checkpoint,
     choose_architecture,
-    find_exported_architecture,
+    find_n_classes,
     find_training_constants,
     parse_model_args,
 )
 from flatselect.cli.measure_output import print_measurement
 from flatselect.cli.measured_images import DEFAULT_N_IMAGES, MeasuredImages, load_measured_images, parse_constants
+from flatselect.cli.measuring_options import device_options, find_device, image_options, network_options
 from flatselect.cli.option_words import in_words_of_options
 from flatselect.cli.output import print_json
 from flatselect.cli.step_progress import StepProgress
 from flatselect.cli.verification import Verification, verify
-from flatselect.errors import ConfigError
 from flatselect.flatness.measure import measure as measure_flatness
 from flatselect.flatness.measurement import Measurement
-from flatselect.models.weight_files import WeightFile, read_weight_file
+from flatselect.models.weight_files import read_weight_file
 from flatselect.models.weight_fitting import find_module_name
 from flatselect.search.versions import collect_versions
 from flatselect.training.checkpoint import hash_file
@@ -51,38 +50,10 @@ No label is looked at. Checkpoints are read without running any code they might 
 checkpoints and exported models of flatselect."""
 
 
-def _read_image_count(ctx: click.Context, parameter: click.Parameter, value: Any) -> int | str | None:
-    return value if value is None or value == "all" else click.IntRange(min=1).convert(value, parameter, ctx)
-
-
 @click.command("measure", epilog=_EPILOG)
 @click.argument("checkpoint", type=click.Path())
-@click.option(
-    "--model",
-    "model_name",
-    metavar="SPEC",
-    help="cnn, torchvision:NAME, timm:NAME or module:function; exported models say it.",
-)
-@click.option("--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
-@click.option("--classes", type=click.IntRange(min=1), metavar="N", help="Outputs; default: classes of the data.")
-@click.option(
-    "--data", required=True, metavar="SPEC", help="digits, a torchvision set, folder:PATH or arrays:FILE.npz."
-)
-@click.option("--data-root", metavar="PATH", help="Folder of torchvision's sets.")
-@click.option("--download", is_flag=True, help="Fetch a torchvision set that is not there.")
-@click.option(
-    "--image-size", type=click.IntRange(min=1, max=8192), metavar="N", help="Resize images to this height and width."
-)
-@click.option("--mean", metavar="A,B,C", help="By channel, on [0, 1], or imagenet; default: of the images.")
-@click.option("--std", metavar="A,B,C", help="Goes with --mean.")
-@click.option(
-    "--images",
-    "n_images",
-    callback=_read_image_count,
-    metavar="N|all",
-    help=f"Images to measure on, drawn by class.  [default: {DEFAULT_N_IMAGES}, or all if fewer]",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of that draw.")
+@network_options
+@image_options("to measure on", DEFAULT_N_IMAGES)
 @click.option("--layer", metavar="NAME|all", help="Another layer, or all; default: the last convolution.")
 @click.option(
     "--verify", "is_verified", is_flag=True, help="Repeat by brute force on a few images; exit 1 if it differs."
@@ -95,8 +66,7 @@ def _read_image_count(ctx: click.Context, parameter: click.Parameter, value: Any
     metavar="N",
     help="Images to verify on.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, metavar="N")
-@click.option("--device", default="cpu", show_default=True, help="Where to measure: cpu, cuda, cuda:1, mps.")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
 def measure(
     checkpoint: str,
@@ -119,7 +89,7 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure the relative GAP flatness of the network in CHECKPOINT on images, which need no labels."""
-    constants, args, place = parse_constants(mean, std), parse_model_args(model_args), _find_device(device)
+    constants, args, place = parse_constants(mean, std), parse_model_args(model_args), find_device(device)
     file = read_weight_file(checkpoint)
     architecture = choose_architecture(checkpoint, file, model_name, args)
     with in_words_of_options():
@@ -134,7 +104,7 @@ def measure(
             download=download,
             image_size=image_size,
         )
-        n_classes = classes or _find_n_classes(file, architecture) or images.n_classes
+        n_classes = classes or find_n_classes(file, architecture) or images.n_classes
         model = build_from_checkpoint(checkpoint, file, architecture, images.sample.input_shape, n_classes)
         model.to(place)
         options = _choose_layers(model, layer)
@@ -160,22 +130,6 @@ def measure(
     if verification is not None and not verification.agrees:
         click.echo(f"{checkpoint}: the measurement does not agree with brute-force autograd", err=True)
         sys.exit(1)
-
-
-def _find_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"--device {name}: not to be used here ({reason}); expected cpu, cuda, cuda:N or mps"
-        ) from None
-
-
-def _find_n_classes(file: WeightFile, architecture: NamedArchitecture) -> int | None:
-    """The number of classes of an exported model of that architecture."""
-    exported = find_exported_architecture(file)
-    return len(file.content["class_names"]) if exported is not None and exported.name == architecture.name else None
 
 
 def _choose_layers(model: nn.Module, layer: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The images of `flatselect measure`: a set by name, normalised, and a sample of it."""
+"""The images of the commands that measure: a set by name, normalised, and a sample of it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -75,29 +75,60 @@ def load_measured_images(
         ConfigError: The set's name is unknown.
         DataError: The set cannot be read, or has fewer images.
     """
-    given = {"mean": mean and list(mean), "std": std and list(std), **keys}
-    try:
-        config = DataSection.model_validate(
-            {"train": spec, **{key: value for key, value in given.items() if value is not None}}
-        )
-    except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        key = "data" if problem["loc"][0] == "train" else str(problem["loc"][0]).replace("_", "-")
-        raise ConfigError(f"--{key} {problem['input']}: {problem['msg']}") from None
-    dataset = load_measured_set(config, seed)
+    dataset = load_image_set(spec, seed=seed, mean=mean, std=std, **keys)
     constants_from = "given" if mean else "of the whole set"
     if dataset.mean is None:
         constants_from = "the set's floats, as they are"
-    elif mean is None and trained_with is not None and len(trained_with[0]) == dataset.input_shape[0]:
-        dataset = dataclasses.replace(dataset, mean=trained_with[0], std=trained_with[1])
+    elif mean is None and (renormalised := use_training_constants(dataset, trained_with)) is not dataset:
+        dataset = renormalised
         constants_from = "of the training images, from the checkpoint"
-    if n_images is None:
-        n_images = min(len(dataset), DEFAULT_N_IMAGES)
-    n_drawn = len(dataset) if isinstance(n_images, str) else n_images
-    if n_drawn > len(dataset):
-        raise ConfigError(f"--images {n_drawn}: {spec} has {len(dataset)} images; give at most that many, or all")
+    n_drawn = count_images(n_images, DEFAULT_N_IMAGES, dataset, spec)
     sample = dataset.subset(draw_stratified(dataset.labels, n_drawn, seed)) if n_drawn < len(dataset) else dataset
     return MeasuredImages(spec, sample, len(dataset), dataset.n_classes, seed, constants_from)
+
+
+def load_image_set(spec: str, *, seed: int, mean: Constants | None, std: Constants | None, **keys: Any) -> AnySet:
+    """Loads a whole set by name, normalised by constants that are given or else measured on it.
+
+    Raises:
+        ConfigError: The set's name is unknown.
+        DataError: The set cannot be read.
+    """
+    return load_measured_set(make_data_section(spec, mean=mean and list(mean), std=std and list(std), **keys), seed)
+
+
+def make_data_section(spec: str, *, option: str = "data", **keys: Any) -> DataSection:
+    """`[data]` of a study file, of options; `option` is where the set's name was given. Raises ConfigError."""
+    try:
+        return DataSection.model_validate(
+            {"train": spec, **{key: value for key, value in keys.items() if value is not None}}
+        )
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        key = option if problem["loc"][0] == "train" else str(problem["loc"][0]).replace("_", "-")
+        raise ConfigError(f"--{key} {problem['input']}: {problem['msg']}") from None
+
+
+def use_training_constants(dataset: AnySet, trained_with: tuple[Constants, Constants] | None) -> AnySet:
+    """The set normalised as a network's training images were, where that is known and the set is normalised at all."""
+    if dataset.mean is None or trained_with is None or len(trained_with[0]) != dataset.input_shape[0]:
+        return dataset
+    return dataclasses.replace(dataset, mean=trained_with[0], std=trained_with[1])
+
+
+def count_images(wanted: int | str | None, default: int, dataset: AnySet, spec: str) -> int:
+    """How many images `--images` means: N, "all", or None for the default, or all if there are fewer.
+
+    Raises:
+        ConfigError: The set has fewer than N.
+    """
+    n = len(dataset)
+    if wanted is None:
+        return min(n, default)
+    n_wanted = n if isinstance(wanted, str) else wanted
+    if n_wanted > n:
+        raise ConfigError(f"--images {n_wanted}: {spec} has {n} images; give at most that many, or all")
+    return n_wanted
 
 
 def parse_constants(mean: str | None, std: str | None) -> tuple[Constants | None, Constants | None]:

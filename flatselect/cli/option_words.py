@@ -11,6 +11,7 @@ _REPLACEMENTS = [
     (r"--set data\.root=", "--data-root "),
     (r"--set data\.image_size=", "--image-size "),
     (r"data\.train = '([^']*)'", r"--data \1"),
+    (r"data\.unlabeled = '([^']*)'", r"--unlabeled \1"),
     (r"data\.image_size", "--image-size"),
     (r"data\.(mean|std)", r"--\1"),
     (r"layers?='([^']*)'", r"--layer \1"),

@@ -18,17 +18,25 @@ from flatselect.store.finite_json import replace_non_finite
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _WIDTH_WITHOUT_TERMINAL = 120
+EXTRAPOLATION_HINT = "? extrapolation: unlike anything the calibrator was fitted on"
 
 
-def output_options(command: Command) -> Command:
-    """Gives a command `--json`, `--jsonl` and `--csv` as its argument `output_format`; "table" by default."""
-    for name, text in (
-        ("csv", "One line of CSV for each record, under a line of names."),
-        ("jsonl", "One JSON object a line."),
-        ("json", "A JSON list of records."),
-    ):
-        command = click.option(f"--{name}", "output_format", flag_value=name, default=None, help=text)(command)
-    return command
+def make_output_options(json_help: str) -> Callable[[Command], Command]:
+    """Gives a command `--json`, `--jsonl` and `--csv` as its argument `output_format`; None by default: a table."""
+
+    def decorate(command: Command) -> Command:
+        for name, text in (
+            ("csv", "One line of CSV for each record, under a line of names."),
+            ("jsonl", "One JSON object a line."),
+            ("json", json_help),
+        ):
+            command = click.option(f"--{name}", "output_format", flag_value=name, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+output_options = make_output_options("A JSON list of records.")
 
 
 def print_records(records: Sequence[Mapping[str, Any]], output_format: str) -> None:
@@ -92,7 +100,7 @@ def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | Non
         cells += [format_number(trial.audit_test_score)] * has_audit
         table.add_row(*(Text(cell) for cell in cells))
     if any(trial.prediction and trial.prediction.extrapolation for trial in trials):
-        table.caption = "? extrapolation: unlike anything the calibrator was fitted on"
+        table.caption = EXTRAPOLATION_HINT
     return table
 
 

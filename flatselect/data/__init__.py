@@ -2,7 +2,7 @@
 
 from flatselect.data.dataset import Dataset, TensorDataset
 from flatselect.data.folder import FolderDataset
-from flatselect.data.loading import load_audit_set, load_measured_set, load_training_set
+from flatselect.data.loading import load_audit_set, load_measured_set, load_training_set, load_unlabeled_set
 from flatselect.data.splits import draw_stratified, split_holdout
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "load_audit_set",
     "load_measured_set",
     "load_training_set",
+    "load_unlabeled_set",
     "split_holdout",
 ]

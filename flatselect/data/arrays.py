@@ -18,12 +18,13 @@ _EXPECTED = (
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def load_arrays(path: Path) -> TensorDataset:
+def load_arrays(path: Path, *, labelled: bool = True) -> TensorDataset:
     """Reads `images` and `labels` from an .npz file.
 
     `images` is N×H×W (one channel), N×H×W×C or N×C×H×W: the last axis is taken for the channels where its length is 1
     or 3, else the second where its length is. uint8 is scaled to [0, 1] and normalised later, floats are taken as they
-    are. `labels` holds N integers from 0; the classes' names are their numbers.
+    are. `labels` holds N integers from 0; the classes' names are their numbers. Where not `labelled`, labels are not
+    looked at: all images are of one class.
 
     Raises:
         DataError: The file cannot be read, or holds something else: what was found and what is expected.
@@ -31,10 +32,11 @@ def load_arrays(path: Path) -> TensorDataset:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             found = sorted(archive.files)
-            missing = [key for key in ("images", "labels") if key not in found]
+            missing = [key for key in ("images", "labels")[: 1 + labelled] if key not in found]
             if missing:
                 raise DataError(f"{path}: no `{missing[0]}` among {', '.join(found) or 'nothing'}; {_EXPECTED}")
-            images, labels = archive["images"], archive["labels"]
+            images = archive["images"]
+            labels = archive["labels"] if labelled else np.zeros(len(images), dtype=np.int64)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_EXPECTED}") from None
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:

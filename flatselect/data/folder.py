@@ -136,7 +136,12 @@ class _BatchDecoder(LoaderDataset[Tensor | DataError]):
 
 
 def load_folder(
-    root: Path, *, image_size: int | None, loader_workers: int, n_channels: int | None = None
+    root: Path,
+    *,
+    image_size: int | None,
+    loader_workers: int,
+    n_channels: int | None = None,
+    labelled: bool = True,
 ) -> FolderDataset:
     """Finds the images below a folder: one folder a class, in the order of their names.
 
@@ -145,6 +150,7 @@ def load_folder(
         image_size: Images are resized to this height and width; None: they must all be of one size.
         loader_workers: DataLoader processes.
         n_channels: 1 or 3; None: 1 if all images are grey, else 3.
+        labelled: Whether folders are classes; else all images below the folder are of one.
 
     Raises:
         DataError: No such folder, no class folders, a class without images, an image whose header cannot be read,
@@ -153,6 +159,7 @@ def load_folder(
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected a folder that holds one folder of images for each class")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = folders if labelled else [root]
     if not folders:
         raise DataError(f"{root}: holds no folders; expected one folder of images for each class")
     files: list[ImageFile] = []

@@ -79,37 +79,59 @@ def load_audit_set(config: DataSection, training_set: Dataset, seed: int) -> Dat
     dataset = _match_classes(dataset, training_set)
     if config.audit_size is not None:
         dataset = _draw(dataset, config.audit_size, "data.audit_size", seed)
-    dataset = _resize(dataset, config.image_size)
+    return _match_inputs(_resize(dataset, config.image_size), training_set, "audit")
+
+
+def load_unlabeled_set(config: DataSection, training_set: Dataset) -> AnySet:
+    """Loads `data.train` as images whose labels are not looked at, and need not be there, like the training images.
+
+    Of a set by name it is the test part: the other part is what networks were trained on.
+
+    Args:
+        config: A `[data]` section; its `size`, `mean` and `std` are not looked at.
+        training_set: Its input shape and normalisation are taken.
+
+    Raises:
+        DataError: The set is missing or corrupt, or has a shape or a type of pixels that the training set has not.
+    """
+    dataset = _open_set("unlabeled", config.train, config, n_channels=training_set.input_shape[0])
+    return _match_inputs(_resize(dataset, config.image_size), training_set, "unlabelled")
+
+
+def _match_inputs(dataset: AnySet, training_set: Dataset, role: str) -> AnySet:
+    """The set, normalised like the training set, if its images are of the same shape and type."""
     if dataset.input_shape != training_set.input_shape:
         raise DataError(
-            f"audit images of {dataset.name} are {_describe_shape(dataset)}, training images "
+            f"{role} images of {dataset.name} are {_describe_shape(dataset)}, training images "
             f"{_describe_shape(training_set)} (channels×height×width); expected the same: "
             f"set data.image_size if only the size differs"
         )
     if training_set.mean is None or training_set.std is None:
         if not _has_float_images(dataset):
             raise DataError(
-                f"audit images of {dataset.name} are uint8, training images floats, taken as they are; "
+                f"{role} images of {dataset.name} are uint8, training images floats, taken as they are; "
                 "store both as the same type"
             )
         return dataset
     if _has_float_images(dataset):
         raise DataError(
-            f"audit images of {dataset.name} are floats, taken as they are, training images uint8, normalised; "
+            f"{role} images of {dataset.name} are floats, taken as they are, training images uint8, normalised; "
             "store both as the same type"
         )
     return dataclasses.replace(dataset, mean=training_set.mean, std=training_set.std)
 
 
-def _open_set(key: Literal["train", "audit"], spec: str, config: DataSection, n_channels: int | None = None) -> AnySet:
+def _open_set(
+    key: Literal["train", "audit", "unlabeled"], spec: str, config: DataSection, n_channels: int | None = None
+) -> AnySet:
     """The whole set that a key of `[data]` names; the key stands in front of what is wrong with it."""
     try:
-        return _load_set(spec, "train" if key == "train" else "test", config, n_channels)
+        return _load_set(spec, "train" if key == "train" else "test", config, n_channels, key != "unlabeled")
     except DataError as error:
         raise DataError(f"data.{key} = {spec!r}: {error}") from error
 
 
-def _load_set(spec: str, part: Part, config: DataSection, n_channels: int | None) -> AnySet:
+def _load_set(spec: str, part: Part, config: DataSection, n_channels: int | None, labelled: bool) -> AnySet:
     """The whole set, not normalised; n_channels is what a folder's images become."""
     kind, _, location = spec.partition(":")
     if kind == "folder" and location:
@@ -118,9 +140,10 @@ def _load_set(spec: str, part: Part, config: DataSection, n_channels: int | None
             image_size=config.image_size,
             loader_workers=config.loader_workers,
             n_channels=n_channels,
+            labelled=labelled,
         )
     if kind == "arrays" and location:
-        return load_arrays(Path(location).expanduser())
+        return load_arrays(Path(location).expanduser(), labelled=labelled)
     if find_data_set(spec) == "digits":
         return load_digits(part)
     return load_torchvision_set(spec, part, config.root, config.download)

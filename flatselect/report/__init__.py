@@ -1,1 +1,1 @@
-"""What is drawn of a study: plots as HTML files that need nothing else."""
+"""Pages and plots for people, of what has been decided already."""

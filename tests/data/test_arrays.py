@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from flatselect.data.arrays import load_arrays
 from flatselect.errors import DataError
@@ -104,3 +105,14 @@ def test_damaged_content_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match="Bad CRC-32"):
         load_arrays(path)
+
+
+def test_labels_are_not_looked_at_where_there_need_not_be_any(tmp_path):
+    path = save(tmp_path, images=GREY)
+    with pytest.raises(DataError, match="no `labels` among images"):
+        load_arrays(path)
+    assert load_arrays(path, labelled=False).labels.tolist() == [0] * 6
+    path = save(tmp_path, images=GREY, labels=np.array(["cat"] * 3))
+    assert torch.equal(load_arrays(path, labelled=False).pixels, torch.from_numpy(GREY[:, None]))
+    with pytest.raises(DataError, match="no `images` among labels"):
+        load_arrays(save(tmp_path, labels=LABELS), labelled=False)

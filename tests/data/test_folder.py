@@ -142,3 +142,18 @@ def test_deep_images_are_refused(tmp_path):
     Image.fromarray(np.full((12, 10), 40_000, np.uint16)).save(tmp_path / "dog" / "deep.png")
     with pytest.raises(DataError, match=r"deep.png: has more than 8 bits a channel \(mode I;16\)"):
         load(tmp_path)
+
+
+def test_without_labels_all_images_below_the_folder_are_of_one_class(tmp_path):
+    pixels = write_images(tmp_path, classes=("a", "b"))
+    Image.fromarray(pixels[0]).save(tmp_path / "0.png")
+    with pytest.raises(DataError, match="expected one folder of images"):
+        load(tmp_path / "a")
+    dataset = load(tmp_path, labelled=False)
+    assert (len(dataset), dataset.n_classes, dataset.labels.sum()) == (11, 1, 0)
+    images = torch.cat([images for images, _ in dataset.batches(4, "cpu")])
+    np.testing.assert_allclose(images[0].numpy(), pixels[0].transpose(2, 0, 1) / 255, rtol=1e-6)
+    assert len(load(tmp_path / "a", labelled=False)) == 5
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        load(tmp_path / "empty", labelled=False)

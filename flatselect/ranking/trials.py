@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from flatselect.ranking.prediction_order import interval_width, order_prediction
 from flatselect.records import TrialRecord
 
 _RANKED_STATES = ("COMPLETE", "PRUNED")
@@ -27,13 +28,9 @@ def rank_trials(trials: Sequence[TrialRecord]) -> list[int]:
 def _sort_key(trial: TrialRecord) -> tuple[bool, float, float, int, float, int]:
     order = _RANKED_STATES.index(trial.state)
     if trial.prediction is not None:
-        low, high = trial.prediction.predicted_test_gap_interval
-        score = trial.prediction.predicted_test_score
-        # Only where the score was clipped does this say more than the score itself (but for rounding).
-        beyond = score
-        if score in (0.0, 1.0) and trial.measurement is not None:
-            beyond = trial.measurement.train_score - trial.prediction.predicted_test_gap
-        return False, -score, -beyond, order, high - low, trial.number
+        train_score = None if trial.measurement is None else trial.measurement.train_score
+        by_score = order_prediction(trial.prediction, train_score)
+        return False, *by_score, order, interval_width(trial.prediction), trial.number
     # Trained but never measured: nothing better than the training score is known, and it may be missing too.
     score = float("-inf") if trial.measurement is None else trial.measurement.train_score
     return True, -score, 0.0, order, 0.0, trial.number

@@ -1,0 +1,48 @@
+"""`flatselect rank -o report.html`: what the page says the ranking is made of."""
+
+from datetime import datetime
+from pathlib import Path
+
+from flatselect.data.loading import AnySet
+from flatselect.errors import ConfigError
+from flatselect.search.versions import collect_versions
+from flatselect.selection.calibrator import Calibrator
+from flatselect.selection.measuring import MOST_TRAIN_IMAGES
+
+_SUFFIXES = (".html", ".htm")
+_SHOWN_VERSIONS = ("flatselect", "torch", "torchvision", "scikit-learn", "python")
+
+
+def check_page_path(path: str) -> None:
+    """Refuses, before anything is measured, a file that no page can be written to; raises ConfigError."""
+    if Path(path).suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"-o {path}: expected the name of an HTML page, such as report.html")
+    if Path(path).is_dir() or not Path(path).parent.is_dir():
+        raise ConfigError(f"-o {path}: cannot be written; name a file in a folder that is there")
+
+
+def list_facts(
+    data: str, train_set: AnySet, n_probe_images: int, seed: int, unlabeled: str | None, calibrator: Calibrator | None
+) -> dict[str, str]:
+    """What the ranking is made of, in words."""
+    shape = "×".join(map(str, train_set.input_shape))
+    n = len(train_set)
+    sampled = f", training scores on {MOST_TRAIN_IMAGES:,} of them" if n > MOST_TRAIN_IMAGES else ""
+    facts = {
+        "training images": f"{data}: {n:,} of {shape}, {train_set.n_classes} classes{sampled}",
+        "measured on": f"{n_probe_images:,} of them, drawn by class with seed {seed}",
+    }
+    if unlabeled is not None:
+        facts["unlabelled images"] = unlabeled
+    if calibrator is None:
+        facts["calibrator"] = "none"
+    else:
+        known = calibrator.describe()
+        facts["calibrator"] = (
+            f"{calibrator.source}: {known['estimator'].replace('_', ' ')} on {known['n_rows']} rows of "
+            f"{known['n_groups']} networks, SHA-256 {calibrator.fingerprint[:16]}…"
+        )
+    versions = collect_versions()
+    facts["versions"] = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions)
+    facts["made"] = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return facts

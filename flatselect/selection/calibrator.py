@@ -1,0 +1,73 @@
+"""Which calibrator predicts, and how it is described."""
+
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.records import EpochMeasurement
+
+SHIPPED = "shipped"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """A predictor and where it comes from.
+
+    Attributes:
+        source: A file, `study:NAME`, "shipped", or "given" for one that was handed over in Python.
+        predictor: What predicts.
+    """
+
+    source: str
+    predictor: GapPredictor
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its artifact."""
+        document = json.dumps(self.predictor.to_dict(), sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values: "source", "fingerprint", and what `GapPredictor.describe` says."""
+        return {"source": self.source, "fingerprint": self.fingerprint, **self.predictor.describe()}
+
+    def adapt(self, measurements: Sequence[EpochMeasurement]) -> "Calibrator":
+        """The calibrator as it is to be used on these measurements."""
+        return self
+
+
+def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike[str] | None") -> Calibrator | None:
+    """The calibrator that is meant.
+
+    Args:
+        calibrator: A predictor; the file of one; "none" for no predictions; None or "shipped" for the one that ships
+            with the package.
+
+    Raises:
+        CalibrationError: The file cannot be read.
+    """
+    if isinstance(calibrator, Calibrator):
+        return calibrator
+    if isinstance(calibrator, GapPredictor):
+        return Calibrator("given", calibrator)
+    if calibrator in (None, SHIPPED):
+        return _load_default_calibrator()
+    if calibrator == NONE:
+        return None
+    path = os.fspath(calibrator)
+    return Calibrator(path, GapPredictor.load(path))
+
+
+def _load_default_calibrator() -> Calibrator | None:
+    """The one that ships with the package; None in a package without one."""
+    try:
+        shipped = importlib.import_module("flatselect.calibration.shipped")
+    except ModuleNotFoundError:
+        return None
+    return Calibrator(SHIPPED, shipped.load_shipped_calibrator())

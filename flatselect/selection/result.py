@@ -1,0 +1,61 @@
+"""A ranking of networks that are trained already, and how it is made of what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flatselect.ranking.candidates import Candidate, RankedCandidate, rank_candidates
+from flatselect.selection.agreement import add_agreement
+from flatselect.selection.calibrator import Calibrator
+from flatselect.selection.measuring import MeasuredNetwork
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Networks in their order.
+
+    Attributes:
+        candidates: Best first; those that could not be measured come last, without a rank.
+        predicted_by: The calibrator; None where nothing is predicted.
+    """
+
+    candidates: tuple[RankedCandidate, ...]
+    predicted_by: Calibrator | None
+
+    @property
+    def calibrator(self) -> dict[str, Any] | None:
+        """What is known of the calibrator; None where nothing is predicted. See `Calibrator.describe`."""
+        return None if self.predicted_by is None else self.predicted_by.describe()
+
+    @property
+    def ranked(self) -> tuple[RankedCandidate, ...]:
+        """Those that have a rank."""
+        return tuple(candidate for candidate in self.candidates if candidate.rank is not None)
+
+    @property
+    def broken(self) -> tuple[RankedCandidate, ...]:
+        """Those that could not be measured."""
+        return tuple(candidate for candidate in self.candidates if candidate.rank is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `flatselect rank --json` prints: "calibrator" and "checkpoints", best first."""
+        return {"calibrator": self.calibrator, "checkpoints": [candidate.to_json() for candidate in self.candidates]}
+
+
+def rank_measured(networks: Sequence[tuple[str, MeasuredNetwork | str]], calibrator: Calibrator | None) -> Ranking:
+    """Ranks what was measured.
+
+    Args:
+        networks: By path or name: what was measured, or why nothing could be.
+        calibrator: Predicts; None: see `order_uncalibrated`.
+    """
+    measured = [network for _, network in networks if not isinstance(network, str)]
+    measurements = iter(add_agreement(measured))
+    candidates = [
+        Candidate(path, error=network) if isinstance(network, str) else Candidate(path, next(measurements))
+        for path, network in networks
+    ]
+    if calibrator is not None:
+        calibrator = calibrator.adapt([c.measurement for c in candidates if c.measurement is not None])
+    predictor = None if calibrator is None else calibrator.predictor
+    return Ranking(tuple(rank_candidates(candidates, predictor)), calibrator)

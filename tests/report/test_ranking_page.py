@@ -1,0 +1,101 @@
+"""The page of a ranking: everything that is in it, and nothing from anywhere else."""
+
+import dataclasses
+import html
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from flatselect.errors import ConfigError
+from flatselect.ranking import RankedCandidate
+from flatselect.records import EpochMeasurement, Prediction
+from flatselect.report.ranking_page import make_ranking_page, write_ranking_page
+from flatselect.selection.result import Ranking
+
+EVIL = "<script>alert(1)</script>&\"'<b>.pt"
+
+
+def make_ranking(predicted=True):
+    companions = {"augmentation_accuracy": 0.8125, "mixup_accuracy": 0.7654}
+    measurement = EpochMeasurement(1, 0.9321, 0.1, 100, 12345, relative_gap_flatness=1.5, companions=companions)
+    prediction = Prediction(0.1, (0.05, 0.2), 0.8321, (0.7321, 0.8821), extrapolation=True)
+    candidates = [
+        RankedCandidate("runs/best.pt", 1, measurement, prediction, 0.75),
+        RankedCandidate(EVIL, 2, measurement, dataclasses.replace(prediction, extrapolation=False), 0.25),
+        RankedCandidate(f"broken{EVIL}", error=f"wrong: {EVIL}"),
+    ]
+    if not predicted:
+        candidates = [dataclasses.replace(c, prediction=None, probability_best=None) for c in candidates]
+    calibrator = SimpleNamespace(predictor=SimpleNamespace(calibrator=SimpleNamespace(coverage=0.9)))
+    return Ranking(tuple(candidates), calibrator if predicted else None)
+
+
+def split(page):
+    """The page without its scripts, and the scripts."""
+    pattern = r"<script[^>]*>.*?</script>"
+    return re.sub(pattern, "", page, flags=re.DOTALL), re.findall(pattern, page, flags=re.DOTALL)
+
+
+def test_every_candidate_and_number_is_there():
+    text, _ = split(make_ranking_page(make_ranking(), {"training images": "digits", "calibrator": "gap.json"}))
+    for expected in (
+        *("runs/best.pt", html.escape(EVIL, quote=False), "0.8321?", "0.732 to 0.882", "0.750", "0.9321", "0.8125"),
+        *("0.7654", "12,345", "gap.json", "90 % of test scores", "Ranking of 2 networks"),
+    ):
+        assert expected.replace('"', "&#34;").replace("'", "&#39;") in text, expected
+    assert "Uncalibrated" not in text
+    assert "Not ranked" in text
+
+
+def test_names_of_files_are_text_and_never_code():
+    page = make_ranking_page(make_ranking(), {EVIL: EVIL})
+    assert "alert(1)</script>" not in page
+    assert "<b>.pt" not in page
+    text, scripts = split(page)
+    assert text.count(html.escape("<script>")) == 5
+    (chart,) = [script for script in scripts if "ranking-chart" in script]
+    assert "alert(1)" in chart  # in the plot too, and escaped
+
+
+def test_nothing_is_fetched_from_elsewhere():
+    page = make_ranking_page(make_ranking(), {})
+    text, scripts = split(page)
+    assert not re.findall(r"(?:src|href|url)\s*[=(]", text)
+    assert all(re.match(r'<script(?: type="text/javascript")?( charset="utf-8")?>', script) for script in scripts)
+    assert len(page) > 1_000_000  # plotly itself
+
+
+def test_the_plot_shows_scores_with_their_intervals_best_first():
+    (script,) = [
+        s for s in split(make_ranking_page(make_ranking(), {}))[1] if "Plotly.newPlot" in s and len(s) < 100_000
+    ]
+    traces, _ = json.JSONDecoder().raw_decode(script[script.index("[{") :])
+    predicted, trained = traces
+    assert (predicted["x"], predicted["y"]) == ([0.8321, 0.8321], [1, 2])
+    assert predicted["error_x"]["array"] == pytest.approx([0.05, 0.05])
+    assert predicted["error_x"]["arrayminus"] == pytest.approx([0.1, 0.1])
+    assert predicted["marker"]["symbol"] == ["circle-open", "circle"]
+    assert trained["x"] == [0.9321, 0.9321]
+
+
+def test_without_predictions_it_says_so():
+    text, scripts = split(make_ranking_page(make_ranking(predicted=False), {}))
+    assert "Uncalibrated: no test score is predicted." in text
+    assert "P(best)" not in text
+    assert any("accuracy on augmented training images" in script for script in scripts)
+
+
+def test_nothing_ranked_has_no_plot():
+    page = make_ranking_page(Ranking((RankedCandidate("a.pt", error="empty"),), None), {})
+    assert "<script" not in page
+    assert "a.pt" in page
+
+
+def test_is_written_whole_or_not_at_all(tmp_path):
+    write_ranking_page(make_ranking(), tmp_path / "page.html", {})
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == make_ranking_page(make_ranking(), {})
+    with pytest.raises(ConfigError, match=r"absent/page.html: cannot be written \(No such file"):
+        write_ranking_page(make_ranking(), tmp_path / "absent" / "page.html", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

@@ -1,0 +1,181 @@
+"""`flatselect.rank`: networks in memory."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data import TensorDataset as TorchDataset
+
+import flatselect
+from flatselect.calibration.features import FEATURE_NAMES
+from flatselect.calibration.gap_predictor import CalibrationRow
+from flatselect.data.digits import load_digits
+from flatselect.data.normalization import compute_mean_std
+from flatselect.errors import CalibrationError, DataError, ModelError
+from flatselect.models.factories import build_model
+from flatselect.selection.agreement import compute_agreement
+from flatselect.training.evaluation import evaluate
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images = load_digits("train")
+    mean, std = compute_mean_std([images.pixels])
+    return dataclasses.replace(images, mean=mean, std=std).subset(torch.arange(300))
+
+
+@pytest.fixture(scope="module")
+def models(digits):
+    networks = {}
+    for number, width in enumerate((4, 6, 8)):
+        torch.manual_seed(number)
+        networks[f"width {width}"] = build_model("cnn", {"width": width}, (1, 8, 8), 10).eval()
+    return networks
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for group in range(12):
+        values = torch.rand(len(FEATURE_NAMES), generator=generator).tolist()
+        features = dict(zip(FEATURE_NAMES, values, strict=True))
+        rows.append(CalibrationRow(str(group), 1, features, 0.1 * features["log_relative_gap_flatness"]))
+    return flatselect.GapPredictor.fit(rows)
+
+
+def test_ranks_by_predicted_test_score(models, digits, predictor):
+    ranking = flatselect.rank(models, digits, calibrator=predictor)
+    scores = [candidate.predicted_test_score for candidate in ranking.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert {candidate.path for candidate in ranking.candidates} == set(models)
+    assert sum(candidate.probability_best for candidate in ranking.candidates) == pytest.approx(1)
+    shown = ranking.to_json()
+    assert list(shown) == ["calibrator", "checkpoints"]
+    assert (shown["calibrator"]["source"], shown["calibrator"]["n_groups"]) == ("given", 12)
+    assert len(shown["calibrator"]["fingerprint"]) == 64
+    for candidate in ranking.candidates:
+        expected = evaluate(models[candidate.path], digits, 100, "cpu").score
+        assert candidate.train_score == pytest.approx(expected)
+        assert predictor.predict(candidate.measurement) == candidate.prediction
+        measured = candidate.measurement
+        assert {"augmentation_accuracy", "mixup_loss", "noise_agreement", "head_soft_rank", "head_tic"} < set(
+            measured.companions
+        )
+        assert (measured.n_train_images, measured.n_probe_images) == (300, 300)
+
+
+def test_data_may_be_tensors_batches_or_a_dataset(models, digits):
+    images, labels = digits.images("cpu"), digits.labels
+    expected = flatselect.rank(models, digits, calibrator="none").to_json()
+    assert expected["calibrator"] is None
+    for data in ((images, labels), [(images[:200], labels[:200]), (images[200:], labels[200:])],
+                 DataLoader(TorchDataset(images, labels), batch_size=64), TorchDataset(images, labels)):  # fmt: skip
+        assert flatselect.rank(models, data, calibrator="none").to_json() == expected
+    named = flatselect.rank(list(models.items()), (images, labels), calibrator="none")
+    assert named.to_json() == expected
+    unnamed = flatselect.rank(list(models.values()), (images, labels), calibrator="none")
+    names = dict(zip(models, "012", strict=True))
+    assert [c.path for c in unnamed.candidates] == [names[c["path"]] for c in expected["checkpoints"]]
+
+
+def test_models_are_left_as_they_were_and_frozen_ones_count_their_parameters(models, digits):
+    model = models["width 4"]
+    before = copy.deepcopy(model.state_dict())
+    model.requires_grad_(False)
+    model[0].train() if isinstance(model, nn.Sequential) else next(model.children()).train()
+    modes = {name: module.training for name, module in model.named_modules()}
+    (ranked,) = flatselect.rank({"frozen": model}, digits, calibrator="none").candidates
+    assert ranked.measurement.n_parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    model.eval().requires_grad_(True)
+
+
+def test_a_network_that_cannot_be_measured_is_listed_and_the_others_are_ranked(models, digits):
+    class Raises(nn.Module):
+        def forward(self, images):
+            raise KeyError("no such thing")
+
+    broken = copy.deepcopy(models["width 4"])
+    next(broken.parameters()).data.fill_(float("nan"))
+    narrow = build_model("cnn", {"width": 4}, (1, 8, 8), 7)
+    given = {"raises": Raises(), "nan": broken, "narrow": narrow, **models, "double": copy.deepcopy(broken).double()}
+    ranking = flatselect.rank(given, digits, calibrator="none")
+    assert {c.path for c in ranking.ranked} == set(models)
+    errors = {c.path: c.error for c in ranking.broken}
+    assert errors["raises"] == "KeyError: 'no such thing'"
+    assert "nan" in errors["nan"].lower()
+    assert "7 outputs, but labels of the training images go up to 9" in errors["narrow"]
+    assert [c.path for c in ranking.broken] == ["raises", "nan", "narrow", "double"]
+
+
+def test_networks_of_another_type_are_measured_as_float32_copies(models, digits):
+    double = copy.deepcopy(models["width 8"]).double()
+    ranking = flatselect.rank({"float": models["width 8"], "double": double}, digits, calibrator="none")
+    one, other = (candidate.to_json() | {"path": "", "rank": 0} for candidate in ranking.candidates)
+    assert one == other
+    assert next(double.parameters()).dtype == torch.float64
+
+
+def test_unlabelled_images_add_what_the_networks_say_of_them(models, digits):
+    images = digits.images("cpu")
+    same = {"a": models["width 4"], "b": copy.deepcopy(models["width 4"]), "c": models["width 8"]}
+    ranking = flatselect.rank(same, digits, calibrator="none", unlabeled=images[:100])
+    companions = {c.path: c.measurement.companions for c in ranking.candidates}
+    with torch.no_grad():
+        kept = (same["a"](images[:100]).argmax(1) == same["c"](images[:100]).argmax(1)).double().mean().item()
+    assert companions["a"]["unlabeled_agreement"] == pytest.approx((1 + kept) / 2)
+    assert companions["c"]["unlabeled_agreement"] == pytest.approx(kept)
+    assert "unlabeled_confidence" in companions["a"]
+    (alone,) = flatselect.rank({"a": same["a"]}, digits, calibrator="none", unlabeled=[images[:50]]).candidates
+    assert "unlabeled_agreement" not in alone.measurement.companions
+
+
+def test_agreement_is_the_mean_over_the_other_networks():
+    classes = torch.randint(0, 3, (5, 40), generator=torch.Generator().manual_seed(0)).numpy()
+    expected = [
+        sum(float((row == other).mean()) for j, other in enumerate(classes) if j != i) / 4
+        for i, row in enumerate(classes)
+    ]
+    assert compute_agreement(classes) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (torch.zeros(3, 1, 8, 8), "a tensor of shape (3, 1, 8, 8); expected labelled images"),
+        (7, "the data is int"),
+        ([], "holds no images"),
+        ([torch.zeros(3, 1, 8, 8)], "expected labelled images"),
+        ((torch.zeros(3, 1, 8, 8), torch.zeros(3)), "expected one integer for each image"),
+        ((torch.zeros(3, 1, 8, 8), torch.zeros(4).long()), "for 3 images"),
+        ((torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, -1])), "go down to -1"),
+        ((torch.zeros(3, 8, 8), torch.zeros(3).long()), "expected at least one, (n_images, channels"),
+        ((torch.zeros(3, 1, 8, 8).byte(), torch.zeros(3).long()), "floats, normalised"),
+    ],
+)
+def test_data_that_is_none(models, data, text):
+    with pytest.raises(DataError) as raised:
+        flatselect.rank(models, data, calibrator="none")
+    assert text in str(raised.value)
+
+
+def test_other_mistakes(models, digits, tmp_path):
+    with pytest.raises(ModelError, match="expected several"):
+        flatselect.rank(models["width 4"], digits)
+    with pytest.raises(ModelError, match="no models"):
+        flatselect.rank([], digits)
+    with pytest.raises(ModelError, match="two models are called 'a'"):
+        flatselect.rank([("a", models["width 4"]), ("a", models["width 6"])], digits)
+    with pytest.raises(ModelError, match="expected a torch"):
+        flatselect.rank(["runs/a.pt"], digits)
+    with pytest.raises(CalibrationError, match="no such calibrator file"):
+        flatselect.rank(models, digits, calibrator=tmp_path / "absent.json")
+    with pytest.raises(DataError, match="unlabelled images are 3×8×8, training images 1×8×8"):
+        flatselect.rank(models, digits, calibrator="none", unlabeled=torch.zeros(2, 3, 8, 8))
