@@ -1,14 +1,17 @@
 """Which calibrator predicts, and how it is described."""
 
+import dataclasses
 import hashlib
-import importlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flatselect.calibration.features import make_features
 from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.calibration.shipped import load_shipped_calibrator
 from flatselect.records import EpochMeasurement
 
 SHIPPED = "shipped"
@@ -38,8 +41,13 @@ class Calibrator:
         return {"source": self.source, "fingerprint": self.fingerprint, **self.predictor.describe()}
 
     def adapt(self, measurements: Sequence[EpochMeasurement]) -> "Calibrator":
-        """The calibrator as it is to be used on these measurements."""
-        return self
+        """The same, fitted anew without the features that none of these measurements has, such as unlabelled images'.
+
+        Raises:
+            CalibrationError: They have none of its features.
+        """
+        given = {name for m in measurements for name, value in make_features(m).items() if math.isfinite(value)}
+        return dataclasses.replace(self, predictor=self.predictor.using(given)) if measurements else self
 
 
 def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike[str] | None") -> Calibrator | None:
@@ -57,17 +65,8 @@ def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike
     if isinstance(calibrator, GapPredictor):
         return Calibrator("given", calibrator)
     if calibrator in (None, SHIPPED):
-        return _load_default_calibrator()
+        return Calibrator(SHIPPED, load_shipped_calibrator())
     if calibrator == NONE:
         return None
     path = os.fspath(calibrator)
     return Calibrator(path, GapPredictor.load(path))
-
-
-def _load_default_calibrator() -> Calibrator | None:
-    """The one that ships with the package; None in a package without one."""
-    try:
-        shipped = importlib.import_module("flatselect.calibration.shipped")
-    except ModuleNotFoundError:
-        return None
-    return Calibrator(SHIPPED, shipped.load_shipped_calibrator())

@@ -1,0 +1,34 @@
+"""Fits the calibrator that ships with the package to the zoo's table, and writes it where the package keeps it.
+
+python studies/zoo/calibrate.py [--table studies/zoo/table.csv] [--output FILE]
+"""
+
+import argparse
+from pathlib import Path
+
+from table import TABLE, read_table
+
+from flatselect.calibration import shipped
+from flatselect.calibration.features import FEATURE_NAMES
+from flatselect.calibration.gap_predictor import GapPredictor
+
+ESTIMATOR = "ridge"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--output", type=Path, default=Path(shipped.__file__).parent / shipped.FILE)
+    options = parser.parse_args()
+    predictor = fit(options.table)
+    predictor.save(options.output)
+    print(f"{len(predictor.rows)} networks in {options.output}: {predictor.describe()['cross_validated']}")
+
+
+def fit(table: Path) -> GapPredictor:
+    rows = [network.to_row(FEATURE_NAMES) for network in read_table(table)]
+    return GapPredictor.fit(rows, estimator=ESTIMATOR, metadata={"source": "studies/zoo/table.csv"})
+
+
+if __name__ == "__main__":
+    main()
