@@ -48,13 +48,13 @@ class FlatnessPruner(optuna.pruners.BasePruner):
     ≥ 0, by least squares, from x = the mean of a trial's last three reports up to e to y = the value it ended with.
     With n finished trials, s² = Σ residuals² / (n − 2), and h = the distance from the trial's latest report to the
     optimistic end of its interval (the user attribute "flatselect:predicted_test_score_interval" = [low, high], taken
-    for a 90 % one; without it h = 0):
+    for a 90 % one; without it h = 0), g = the same of the finished trial that it must reach, to the pessimistic end:
 
-        upper bound = ŷ(x) + t(n − 2, confidence) · √( s² (1 + 1/n + (x − x̄)² / Σ(xᵢ − x̄)²) + (h / 1.645)² )
+        upper bound = ŷ(x) + t(n − 2, confidence) · √( s² (1 + 1/n + (x − x̄)² / Σ(xᵢ − x̄)²) + (h² + g²) / 1.645² )
 
-    So an epoch that says nothing of the end prunes nobody, and a trial unlike the finished ones is given the benefit of
-    the doubt. **What is needed** is the `reference` among the values the finished trials ended with, less `margin`. A
-    study that minimises is mirrored.
+    So an epoch that says nothing of the end prunes nobody, a trial unlike the finished ones is given the benefit of the
+    doubt, and a finished trial whose own prediction is a guess does not set the bar for others. **What is needed** is
+    the `reference` among the values the finished trials ended with, less `margin`. A study that minimises is mirrored.
 
     **Several objectives**: the one with index `objective` is predicted; report with `pruner.report`. What is needed is
     then looked for among those finished trials that are at least as good in *every* other objective, by the values that
@@ -179,7 +179,8 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         rivals.sort(key=lambda f: (sign * f.values[self._objective], f.number))
         rival = rivals[math.floor(_QUANTILES[self._reference] * (len(rivals) - 1))]
         needed = rival.values[self._objective]
-        bounds = [self._find_bound(finished, trial, epoch, sign) for epoch in epochs[-self._patience :]]
+        unsure = math.hypot(_find_half_width(trial, sign), _find_half_width(rival, -sign)) / _DEVIATIONS_IN_INTERVAL
+        bounds = [self._find_bound(finished, trial, epoch, sign, unsure) for epoch in epochs[-self._patience :]]
         if not all(bound is not None and sign * bound < sign * needed - self._margin for bound in bounds):
             return None
         margin = f" by more than {self._margin:g}" if self._margin else ""
@@ -199,16 +200,21 @@ class FlatnessPruner(optuna.pruners.BasePruner):
             if index != self._objective
         )
 
-    def _find_bound(self, finished: Sequence[FrozenTrial], trial: FrozenTrial, epoch: int, sign: int) -> float | None:
-        """The optimistic bound of the value that the trial ends with, as seen at this epoch; None if unknown."""
+    def _find_bound(
+        self, finished: Sequence[FrozenTrial], trial: FrozenTrial, epoch: int, sign: int, unsure: float
+    ) -> float | None:
+        """The optimistic bound of the value that the trial ends with, as seen at this epoch; None if unknown.
+
+        `unsure` is the standard deviation of what is compared, beside that of the end's prediction.
+        """
         pairs = [(_smooth(_read_reports(f), epoch), f.values[self._objective]) for f in finished]
         pairs = [(x, y) for x, y in pairs if not math.isnan(x)]
         x = _smooth(_read_reports(trial), epoch)
         if len(pairs) < _LEAST_FINISHED or math.isnan(x):
             return None
         final = _predict_final(pairs, x)
-        deviation = math.hypot(final.deviation, _find_half_width(trial, sign) / _DEVIATIONS_IN_INTERVAL)
-        return final.value + sign * float(stdtrit(len(pairs) - 2, self._confidence)) * deviation
+        quantile = float(stdtrit(len(pairs) - 2, self._confidence))
+        return final.value + sign * quantile * math.hypot(final.deviation, unsure)
 
 
 class _FinalValue(NamedTuple):
@@ -244,7 +250,7 @@ def _read_reports(trial: FrozenTrial) -> dict[int, float]:
 
 
 def _find_half_width(trial: FrozenTrial, sign: int) -> float:
-    """The distance ≥ 0 from the latest report to the optimistic end of its interval; 0 without an interval."""
+    """The distance ≥ 0 from the latest report to its interval's upper end (sign 1) or lower end; 0 without one."""
     reports = _read_reports(trial)
     interval = trial.user_attrs.get(INTERVAL_ATTRIBUTE) or [reports[max(reports)]]
     return max(0.0, *(float(sign * (end - reports[max(reports)])) for end in interval))

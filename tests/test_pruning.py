@@ -144,6 +144,18 @@ def test_a_trial_with_a_wide_interval_is_given_the_benefit_of_the_doubt():
     assert is_pruned(study, [0.2], interval=[-2.0, 0.21])
 
 
+@pytest.mark.parametrize("guess", [0.0, 0.2])
+def test_a_finished_trial_whose_own_prediction_is_a_guess_does_not_set_the_bar(guess):
+    """The distance to its lower end counts like the trial's own to its upper end; its upper end does not matter."""
+    study = make_study(*CURVES[:2], *CURVES[3:])
+    add_trial(study, CURVES[2], interval=[0.9 - guess, 3.0])
+    curves = [*CURVES[:2], *CURVES[3:], CURVES[2]]
+    short_by = 0.9 - find_bound(curves, 0.15, half_width=math.hypot(0.1, guess))
+    interval = [0.0, 0.25]
+    assert is_pruned(study, [0.15], interval, margin=short_by - 1e-9)
+    assert not is_pruned(study, [0.15], interval, margin=short_by + 1e-9)
+
+
 def test_minimising_is_the_mirror():
     losses = make_study(*[[1 - value for value in curve] for curve in CURVES], direction="minimize")
     scores = make_study(*CURVES)
