@@ -162,6 +162,9 @@ def _measure(
             progress.show(len(results))
     if n_cached:
         click.echo(f"{n_cached} of {len(listed)} checkpoints were measured before (--no-cache measures anew)", err=True)
+    for index, entry in enumerate(listed):
+        if isinstance(result := results[index], MeasuredNetwork) and result.note is not None:
+            click.echo(f"{entry.path}: {result.note}", err=True)
     return [(entry.path, results[index]) for index, entry in enumerate(listed)]
 
 
