@@ -431,6 +431,15 @@ def test_mistakes_get_a_message_in_words_of_the_options(options, text, runs):
     assert "data." not in message
 
 
+@pytest.mark.parametrize(
+    ("wanted", "device", "n_checkpoints", "expected"),
+    [(None, "cpu", 3, 1), (None, "cpu", 8, 2), (None, "cpu", 100, 4), (None, "cuda", 100, 1), (3, "cuda", 2, 2)],
+)
+def test_processes_by_default(wanted, device, n_checkpoints, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert rank._choose_n_workers(wanted, torch.device(device), n_checkpoints) == expected
+
+
 def test_misuse_is_exit_2(runs):
     assert run(*CNN, *DIGITS).exit_code == 2
     assert run("runs", *CNN).exit_code == 2
