@@ -18,7 +18,15 @@ class ModelError(FlatselectError):
 
 
 class UnsupportedHeadError(ModelError):
-    """A network whose end the mathematics of relative GAP flatness does not cover; the message names the layer."""
+    """A network whose end the mathematics of relative GAP flatness does not cover; the message names the layer.
+
+    Attributes:
+        layer: One that can be measured by its name all the same; None where none is known.
+    """
+
+    def __init__(self, message: str, layer: str | None = None) -> None:
+        super().__init__(message)
+        self.layer = layer
 
 
 class NonFiniteError(FlatselectError):

@@ -41,9 +41,10 @@ Examples:
     flatselect rank runs/ --model cnn --data digits --calibrator study:digits --json
     flatselect rank runs/ --model cnn --data digits --calibrator gap.json -o report.html
 
---data are the images, with labels, that the networks were trained on. Checkpoints are read as by `flatselect measure`,
-without running any code they might hold. What was measured is kept in ~/.cache/flatselect (or FLATSELECT_CACHE): a
-second call is instant."""
+--data are the images, with labels, that the networks were trained on. Without a calibrator (none) nothing is
+predicted, and the order is that of accuracy on augmented training images, then on mixed-up ones. Checkpoints are read
+as by `flatselect measure`, without running any code they might hold. What was measured is kept in ~/.cache/flatselect
+(or FLATSELECT_CACHE): a second call is instant."""
 
 
 @click.command("rank", epilog=_EPILOG)
@@ -52,7 +53,7 @@ second call is instant."""
 @network_options
 @image_options("to measure flatness on", DEFAULT_PROBE_IMAGES)
 @click.option("--unlabeled", metavar="SPEC", help="Images to be expected in use, no labels needed; forms as of --data.")
-@click.option("--calibrator", metavar="SPEC", help="FILE, study:NAME, none, or shipped, the default.")
+@click.option("--calibrator", metavar="SPEC", help="FILE, study:NAME, shipped (default) or none.")
 @click.option("--storage", metavar="URL", help="Database of that study; default: NAME.db.")
 @click.option("--layer", metavar="NAME", help="Another layer; default: the last convolution.")
 @device_options
@@ -162,6 +163,9 @@ def _measure(
             progress.show(len(results))
     if n_cached:
         click.echo(f"{n_cached} of {len(listed)} checkpoints were measured before (--no-cache measures anew)", err=True)
+    for index, entry in enumerate(listed):
+        if isinstance(result := results[index], MeasuredNetwork) and result.note is not None:
+            click.echo(f"{entry.path}: {result.note}", err=True)
     return [(entry.path, results[index]) for index, entry in enumerate(listed)]
 
 

@@ -156,17 +156,22 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
         raise UnsupportedHeadError(
             f"the model's output, shape {tuple(run.output.shape)}, was made by {run.producer}; expected the output of "
             "an nn.Linear on pooled features, or its softmax, or a pooled convolution: flatness of the last "
-            f"convolution needs a network that ends so; {other_way}"
+            f"convolution needs a network that ends so; {other_way}",
+            nearest,
         )
     if ANONYMOUS_CONVOLUTION in graph.front:
         raise UnsupportedHeadError(
             f"a functional convolution without a module feeds {end}; expected an nn.Conv2d module, whose weight can be "
-            f"found; {other_way}"
+            f"found; {other_way}",
+            nearest,
         )
     if blocking:
         raise UnsupportedHeadError(
             f"{run.calls[max(blocking)]} stands between the last convolution and {end}; several linear layers after "
-            f"the pooling are not covered: expected convolution, pooling, one linear classifier; {other_way}"
+            f"the pooling are not covered: expected convolution, pooling, one linear classifier; {other_way}",
+            nearest,
         )
     if not front:
-        raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {other_way}")
+        raise UnsupportedHeadError(
+            f"no convolution feeds {end}; expected a convolutional network; {other_way}", nearest
+        )

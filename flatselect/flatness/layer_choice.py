@@ -93,7 +93,8 @@ def check_layer(model: nn.Module, run: RecordedRun, name: str, n_images: int, *,
     if len(calls) > 1 and not is_named:
         raise UnsupportedHeadError(
             f"the last convolution {calls[0]} runs {len(calls)} times in one forward pass: its weight acts in several "
-            f"places, which the closed form does not cover; {say_how_to_name(name)}"
+            f"places, which the closed form does not cover; {say_how_to_name(name)}",
+            name,
         )
 
 

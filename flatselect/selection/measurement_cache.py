@@ -36,7 +36,9 @@ class MeasurementCache:
             document = json.loads(self._path(key).read_bytes())
             classes = document["unlabeled_classes"]
             return MeasuredNetwork(
-                EpochMeasurement.from_dict(document["measurement"]), None if classes is None else _unpack(classes)
+                EpochMeasurement.from_dict(document["measurement"]),
+                None if classes is None else _unpack(classes),
+                document["note"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError):
             return None
@@ -47,6 +49,7 @@ class MeasurementCache:
         document = {
             "measurement": measured.measurement.to_dict(),
             "unlabeled_classes": None if classes is None else _pack(classes),
+            "note": measured.note,
         }
         path = self._path(key)
         try:

@@ -12,7 +12,7 @@ from flatselect.assessment import Probe, assess
 from flatselect.config import Extra
 from flatselect.data.dataset import Dataset
 from flatselect.data.splits import draw_stratified
-from flatselect.errors import FlatselectError, ModelError
+from flatselect.errors import FlatselectError, ModelError, UnsupportedHeadError
 from flatselect.flatness.model_state import undisturbed_evaluation
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.records import EpochMeasurement
@@ -20,6 +20,8 @@ from flatselect.records import EpochMeasurement
 DEFAULT_PROBE_IMAGES = 1024
 # Accuracy on as many is known to 0.004 at worst, and a pass over a million would take longer than all else.
 MOST_TRAIN_IMAGES = 20_000
+# One backward pass for each takes as long as hundreds of forward passes.
+_MOST_CLASSES_BY_NAME = 100
 
 Classes = npt.NDArray[np.int32]
 
@@ -74,10 +76,12 @@ class MeasuredNetwork:
     Attributes:
         measurement: Of its one, last epoch.
         unlabeled_classes: What it takes each unlabelled image for, (n_unlabeled,); None where there are none.
+        note: What a user should know of how it was measured.
     """
 
     measurement: EpochMeasurement
     unlabeled_classes: Classes | None = None
+    note: str | None = None
 
 
 def measure_network(
@@ -90,6 +94,9 @@ def measure_network(
 ) -> MeasuredNetwork:
     """Measures a network as it is: all companions and extras of `assess`, in float32.
 
+    A network whose end the closed form does not cover is measured at its last convolution by one backward pass a class,
+    where there are few classes, with a note.
+
     Args:
         model: On `device`; left as it was.
         evidence: On `device`.
@@ -99,28 +106,40 @@ def measure_network(
 
     Raises:
         ModelError: It does not give logits for the classes of the training set.
-        UnsupportedHeadError: Its end is not covered.
+        UnsupportedHeadError: Its end is not covered, and no layer is known or there are too many classes.
         NonFiniteError: Its loss, a weight or an activation is NaN or infinite.
     """
+    note = None
     # Not frozen, for its trainable parameters are counted.
     with undisturbed_evaluation(model, torch.device(device), freeze=False):
-        _check_logits(model, evidence)
-        measurement = assess(
-            model,
-            evidence.train_set,
-            evidence.probe,
-            companions=(*SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES),
-            extras=get_args(Extra),
-            unlabeled=evidence.unlabeled,
-            layer=layer,
-            batch_size=batch_size,
-            device=device,
-        )
+        n_classes = _count_logits(model, evidence)
+        try:
+            measurement = _assess(model, evidence, layer, batch_size, device)
+        except UnsupportedHeadError as error:
+            if layer is not None or error.layer is None or n_classes > _MOST_CLASSES_BY_NAME:
+                raise
+            measurement = _assess(model, evidence, error.layer, batch_size, device)
+            note = f"measured at layer {error.layer} by name: the closed form does not cover how this network ends"
         classes = None if evidence.unlabeled is None else _predict_classes(model, evidence.unlabeled, batch_size)
     # Of a network that is only used, nothing may be trainable any more.
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return MeasuredNetwork(
-        replace(measurement, n_train_images=evidence.n_train_images, n_parameters=n_parameters), classes
+    measurement = replace(measurement, n_train_images=evidence.n_train_images, n_parameters=n_parameters)
+    return MeasuredNetwork(measurement, classes, note)
+
+
+def _assess(
+    model: nn.Module, evidence: Evidence, layer: str | None, batch_size: int, device: torch.device | str
+) -> EpochMeasurement:
+    return assess(
+        model,
+        evidence.train_set,
+        evidence.probe,
+        companions=(*SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES),
+        extras=get_args(Extra),
+        unlabeled=evidence.unlabeled,
+        layer=layer,
+        batch_size=batch_size,
+        device=device,
     )
 
 
@@ -136,8 +155,8 @@ def describe_failure(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _check_logits(model: nn.Module, evidence: Evidence) -> None:
-    """Raises ModelError where a label has no logit: on a GPU, the loss of that image would end the process."""
+def _count_logits(model: nn.Module, evidence: Evidence) -> int:
+    """Number of logits; raises ModelError where a label has none: on a GPU, its loss would end the process."""
     logits = model(evidence.probe.images[:1])
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -148,6 +167,7 @@ def _check_logits(model: nn.Module, evidence: Evidence) -> None:
             f"it has {logits.shape[1]} outputs, but labels of the training images go up to {highest}; "
             "give the images that it was trained on"
         )
+    return logits.shape[1]
 
 
 def _predict_classes(model: nn.Module, images: Tensor, batch_size: int) -> Classes:

@@ -1,15 +1,19 @@
 """One function over many items in several processes, any of which may die at any time."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -49,8 +53,6 @@ def map_in_processes(
     Yields:
         The item's index and what the function returned.
     """
-    # Bytes, not tensors: tensors would be shared through /dev/shm, which is small in containers.
-    payload = pickle.dumps(function)
     waiting = deque(enumerate(items))
     busy: dict[Connection, tuple[_Worker[Item], int]] = {}
 
@@ -62,33 +64,39 @@ def map_in_processes(
         busy[worker.connection] = worker, index
         worker.send(item)
 
-    try:
-        for _ in range(min(n_workers, len(items))):
-            start_next()
-        while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                worker, index = busy.pop(connection)
-                try:
-                    result = connection.recv()
-                except (EOFError, OSError):
-                    yield index, WorkerLost(worker.join())
-                    start_next()
-                else:
-                    yield index, result
-                    start_next(worker)
-    finally:
-        for worker, _ in busy.values():
-            worker.process.kill()
+    with tempfile.TemporaryDirectory(prefix="flatselect-") as folder:
+        # A file: tensors would be shared through /dev/shm, which is small in containers, and an argument's bytes would
+        # be waited for until the process is up, one process after the other.
+        payload = Path(folder) / "function.pickle"
+        payload.write_bytes(pickle.dumps(function))
+        try:
+            for _ in range(min(n_workers, len(items))):
+                start_next()
+            while busy:
+                for connection in wait(list(busy)):
+                    assert isinstance(connection, Connection)
+                    worker, index = busy.pop(connection)
+                    try:
+                        result = connection.recv()
+                    except (EOFError, OSError):
+                        yield index, WorkerLost(worker.join())
+                        start_next()
+                    else:
+                        yield index, result
+                        start_next(worker)
+        finally:
+            for worker, _ in busy.values():
+                worker.process.kill()
 
 
 class _Worker(Generic[Item]):
-    def __init__(self, payload: bytes, n_threads: int) -> None:
+    def __init__(self, payload: Path, n_threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # A daemon does not outlive this process.
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload, n_threads), daemon=True)
-        self.process.start()
+        with _interrupts_ignored():
+            self.process.start()
         theirs.close()
 
     def send(self, item: Item) -> None:
@@ -103,11 +111,23 @@ class _Worker(Generic[Item]):
         return self.process.exitcode
 
 
-def _serve(connection: Connection, payload: bytes, n_threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What is started meanwhile never hears of Ctrl-C, which a terminal sends to all: the parent ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _serve(connection: Connection, payload: Path, n_threads: int) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(n_threads)
-    function = pickle.loads(payload)
+    function = pickle.loads(payload.read_bytes())
     while True:
         try:
             item = connection.recv()

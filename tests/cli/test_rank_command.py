@@ -14,6 +14,7 @@ import torch
 from measuring import export
 from PIL import Image
 from ranking_runs import CNN, DIGITS, KEYS, fit_calibrator, make_study, refuse, run, run_json, train
+from torch import nn
 
 import flatselect
 from flatselect.cli import checkpoint_measuring, rank
@@ -368,6 +369,21 @@ def test_image_folders_and_plain_images_of_use(runs, digits, networks):
         assert checkpoint["relative_gap_flatness"] == pytest.approx(candidate.relative_gap_flatness, rel=1e-4)
 
 
+def test_a_network_of_another_end_is_ranked_with_a_note(runs):
+    Path("rank_headed_nets.py").write_text(
+        "from torch import nn\n"
+        "def build(n_classes):\n"
+        "    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, n_classes)]\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *end)\n"
+    )
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 10)]
+    torch.save(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *end).state_dict(), "headed.pt")
+    for _ in range(2):  # the second time from the cache
+        done = run("headed.pt", "--model", "rank_headed_nets:build", *DIGITS, "--calibrator", "none", "--json")
+        assert json.loads(done.stdout)["checkpoints"][0]["rank"] == 1
+        assert "headed.pt: measured at layer 0 by name" in done.stderr
+
+
 def test_code_that_ends_python_is_listed(runs):
     Path("rank_ending_nets.py").write_text("import sys\nsys.exit(3)\n")
     Path("nets.csv").write_text("path,model\nruns/epochs1.pt,rank_ending_nets:build\nruns/epochs2.pt,\n")
@@ -413,6 +429,15 @@ def test_mistakes_get_a_message_in_words_of_the_options(options, text, runs):
     message = refuse("runs", *CNN, "--data", "digits", *options)
     assert text in message
     assert "data." not in message
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "n_checkpoints", "expected"),
+    [(None, "cpu", 3, 1), (None, "cpu", 8, 2), (None, "cpu", 100, 4), (None, "cuda", 100, 1), (3, "cuda", 2, 2)],
+)
+def test_processes_by_default(wanted, device, n_checkpoints, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert rank._choose_n_workers(wanted, torch.device(device), n_checkpoints) == expected
 
 
 def test_misuse_is_exit_2(runs):

@@ -16,6 +16,7 @@ from flatselect.data.digits import load_digits
 from flatselect.data.normalization import compute_mean_std
 from flatselect.errors import CalibrationError, DataError, ModelError
 from flatselect.models.factories import build_model
+from flatselect.selection import measuring
 from flatselect.selection.agreement import compute_agreement
 from flatselect.training.evaluation import evaluate
 
@@ -113,6 +114,20 @@ def test_a_network_that_cannot_be_measured_is_listed_and_the_others_are_ranked(m
     assert "nan" in errors["nan"].lower()
     assert "7 outputs, but labels of the training images go up to 9" in errors["narrow"]
     assert [c.path for c in ranking.broken] == ["raises", "nan", "narrow", "double"]
+
+
+def test_networks_of_another_end_are_measured_at_their_last_convolution(models, digits, monkeypatch):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    network = nn.Sequential(*layers, nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 10))
+    ranking = flatselect.rank({"two linear": network, **models}, digits, calibrator="none")
+    (found,) = [c for c in ranking.ranked if c.path == "two linear"]
+    assert found.measurement.layer == "2"
+    expected = flatselect.measure(network, digits.images("cpu"), layer="2")
+    assert found.relative_gap_flatness == pytest.approx(expected.relative_gap_flatness, rel=1e-5)
+    monkeypatch.setattr(measuring, "_MOST_CLASSES_BY_NAME", 9)
+    ranking = flatselect.rank({"two linear": network, **models}, digits, calibrator="none")
+    assert [(c.path, "layer='2' measures it" in c.error) for c in ranking.broken] == [("two linear", True)]
 
 
 def test_networks_of_another_type_are_measured_as_float32_copies(models, digits):
