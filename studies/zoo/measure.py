@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from environments import Environment
 from networks import draw_candidate
+from rivals import measure_rivals
 from train import N_ENVIRONMENTS, build_candidate, iterate_networks, make_parser
 
 from flatselect.assessment import Probe, assess
@@ -72,16 +73,18 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
     model.load_state_dict(stored["model"])
     generator = torch.Generator().manual_seed(environment.number)
     unlabeled = test.images("cpu")[torch.randperm(len(test), generator=generator)[:N_UNLABELED]]
+    probe = Probe.draw(train, N_PROBE, environment.number, "cpu")
     measured = assess(
         model,
         train,
-        Probe.draw(train, N_PROBE, environment.number, "cpu"),
+        probe,
         companions=(*SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES),
         extras=PERTURBATION_NAMES,
         unlabeled=unlabeled,
     )
+    model.eval()
     with torch.no_grad():
-        predictions = model.eval()(unlabeled).argmax(1).tolist()
+        predictions = model(unlabeled).argmax(1).tolist()
     values = measured.to_dict()
     for name in ("epoch", "measure_seconds", "train_seconds", "holdout_score", "holdout_loss", "n_holdout_images"):
         values.pop(name)
@@ -98,6 +101,7 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
         "n_test_images": stored["n_test_images"],
         **{key: value for key, value in values.items() if key != "companions"},
         **values["companions"],
+        **measure_rivals(model, probe.images, probe.labels, seed=0),
         "unlabeled_predictions": predictions,
     }
 

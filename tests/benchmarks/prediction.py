@@ -151,7 +151,8 @@ def _print_rivals(zoo: Sequence[ZooNetwork], tested: Array, gaps: Array, environ
             for name in (
                 *("temperature_flat_ratio", "mean_confidence", "margin_q10", "last_linear_flatness_normalized"),
                 *("head_tic", "davies_bouldin", "augmentation_accuracy", "mixup_accuracy", "noise_accuracy"),
-                *("sam_sharpness", "unlabeled_confidence", "unlabeled_agreement"),
+                *("sam_sharpness", "hessian_trace_of_all", "spectral_alpha"),
+                *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_agreement"),
             )
         },
     }
