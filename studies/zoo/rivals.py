@@ -42,7 +42,7 @@ def _measure_sharpness(model: nn.Module, parameters: list[nn.Parameter], images:
         sharp = functional.cross_entropy(model(images), labels)
         for parameter, step in zip(parameters, steps, strict=True):
             parameter.sub_(step)
-    return float(sharp - loss)
+    return sharp.item() - loss.item()
 
 
 def _estimate_trace(
@@ -55,7 +55,7 @@ def _estimate_trace(
     for _ in range(N_TRACE_PROBES):
         signs = [2.0 * torch.randint(0, 2, p.shape, generator=generator) - 1 for p in parameters]
         products = torch.autograd.grad(gradients, parameters, signs, retain_graph=True)
-        estimates.append(sum(float((v * h).sum()) for v, h in zip(signs, products, strict=True)))
+        estimates.append(sum((v * h).sum().item() for v, h in zip(signs, products, strict=True)))
     return float(np.mean(estimates))
 
 
