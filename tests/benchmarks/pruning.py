@@ -121,7 +121,8 @@ def find_bound_coverage(curves: dict[int, Curve]) -> float:
                 intermediate_values=dict(enumerate(curve.values[:epoch], 1)),
                 user_attrs={"flatselect:predicted_test_score_interval": curve.intervals[epoch - 1]},
             )
-            bound = pruner._find_bound(finished[:index], trial, epoch, 1)
+            unsure = (curve.intervals[epoch - 1][1] - curve.values[epoch - 1]) / 1.645
+            bound = pruner._find_bound(finished[:index], trial, epoch, 1, unsure)
             is_under += [bound is not None and curve.values[-1] <= bound]
     return float(np.mean(is_under))
 
