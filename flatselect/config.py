@@ -89,6 +89,10 @@ class DataSection(Section):
     audit: DataSetName | None = Field(None, description="the same forms; a named set's own test part")
     size: PositiveInt | None = Field(None, description="training images, drawn by class; default: all")
     audit_size: PositiveInt | None = None
+    unlabeled: DataSetName | None = Field(
+        None, description="images from where the network will be used: nobody looks at labels; not those of the audit"
+    )
+    unlabeled_size: PositiveInt = Field(1000, description="of these, drawn by lot")
     root: str | None = Field(None, description="folder of torchvision's sets")
     download: bool = False
     image_size: PositiveInt | None = Field(None, description="images are resized to this height and width")

@@ -17,7 +17,7 @@ from flatselect.search_space import find_problems
 
 _MISSING = "is missing"
 _PATH_KEYS = (("data", "root"), ("study", "checkpoints"), ("calibration", "artifact"))
-_PREFIXED_PATH_KEYS = (("data", "train"), ("data", "audit"))
+_PREFIXED_PATH_KEYS = (("data", "train"), ("data", "audit"), ("data", "unlabeled"))
 _SQLITE = "sqlite:///"
 
 
@@ -210,6 +210,12 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
         yield "study.trials", trials, "must be at least 4, to fit a calibrator on, or give one as calibration.artifact"
     if calibration.artifact is None and calibration.artifact_trials:
         yield "calibration.artifact_trials", calibration.artifact_trials, "goes with calibration.artifact only"
+    if config.data.audit is not None and config.data.audit == config.data.unlabeled:
+        yield (
+            "data.unlabeled",
+            config.data.unlabeled,
+            "are the audit's images; an audit sees what nothing else has seen",
+        )
     if config.data.audit == config.data.train and config.data.train.startswith(("folder:", "arrays:")):
         yield "data.audit", config.data.audit, "is the training set itself; an audit needs images of its own"
     for key in ("mean", "std"):

@@ -107,6 +107,7 @@ MISTAKES = [
     (MINIMAL + "[calibration]\nholdout = 1.0", ["calibration.holdout = 1.0", "less than 1"]),
     (MINIMAL + "[ray]\nbackend = 'inline'\nworkers = 2", ["ray.workers = 2", "one worker"]),
     (MINIMAL.replace('"digits"', '"folder:a"\naudit = "folder:a"'), ["data.audit", "training set itself"]),
+    (MINIMAL + 'audit = "digits"\nunlabeled = "digits"', ["data.unlabeled", "an audit sees what nothing else has"]),
 ]
 
 

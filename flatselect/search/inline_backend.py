@@ -3,16 +3,16 @@
 from typing import Any
 
 from flatselect.data.dataset import Dataset
-from flatselect.search.protocol import BackendInfo, Reply, WorkerSettings
+from flatselect.search.protocol import BackendInfo, Reply, SearchImages, WorkerSettings
 from flatselect.search.worker import TrialWorker
 
 
 class InlineBackend:
     """Answers a request when the driver waits for it: the same protocol as Ray's, without a process of its own."""
 
-    def __init__(self, settings: WorkerSettings, dataset: Dataset) -> None:
+    def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
         self.info = BackendInfo("inline", 1, settings.device)
-        self._worker = TrialWorker(settings, dataset)
+        self._worker = TrialWorker(settings, images)
         self._pending: tuple[str, tuple[Any, ...]] | None = None
 
     def request(self, worker: int, method: str, *arguments: Any) -> None:

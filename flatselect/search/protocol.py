@@ -35,6 +35,19 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True)
+class SearchImages:
+    """What every worker of a search has in memory.
+
+    Attributes:
+        train: The labelled images.
+        unlabeled: Images from where the network will be used; nobody looks at their labels.
+    """
+
+    train: Dataset
+    unlabeled: Dataset | None = None
+
+
+@dataclass(frozen=True)
 class TrialAssignment:
     """One attempt at one trial.
 

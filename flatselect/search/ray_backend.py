@@ -17,14 +17,14 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from flatselect.config import RaySection
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
-from flatselect.search.protocol import BackendInfo, Reply, WorkerLost, WorkerSettings
+from flatselect.search.protocol import BackendInfo, Reply, SearchImages, WorkerLost, WorkerSettings
 from flatselect.search.worker import TrialWorker
 
 
 class RayBackend:
     """Long-lived actors; data sets go to each node once, through Ray's object store."""
 
-    def __init__(self, options: RaySection, settings: WorkerSettings, dataset: Dataset) -> None:
+    def __init__(self, options: RaySection, settings: WorkerSettings, images: SearchImages) -> None:
         """Starts or joins Ray and starts the workers.
 
         Raises:
@@ -44,7 +44,7 @@ class RayBackend:
             )
             self._actor_class = ray.remote(TrialWorker)
             self._cpus = options.cpus_per_trial
-            self._dataset = ray.put(dataset)
+            self._images = ray.put(images)
             self._workers = [self._start_worker() for _ in range(n_workers)]
             self._pending: dict[Any, int] = {}
         except BaseException:
@@ -74,7 +74,7 @@ class RayBackend:
 
     def _start_worker(self) -> Any:
         options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
-        return self._actor_class.options(**options).remote(self._settings, self._dataset)
+        return self._actor_class.options(**options).remote(self._settings, self._images)
 
     def _take(self, worker: int, future: Any) -> Reply:
         try:

@@ -14,7 +14,7 @@ import torch
 
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
-from flatselect.data.loading import load_audit_set, load_training_set
+from flatselect.data.loading import load_audit_set, load_training_set, load_unlabeled_set
 from flatselect.errors import ModelError, SearchError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
@@ -22,14 +22,14 @@ from flatselect.search.audit import audit_trials, find_unaudited
 from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.inline_backend import InlineBackend
-from flatselect.search.protocol import Backend, WorkerSettings
+from flatselect.search.protocol import Backend, SearchImages, WorkerSettings
 from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search_space import suggest
 from flatselect.store.optuna_storage import translate_optuna_errors
-from flatselect.training.seeding import seeded
+from flatselect.training.seeding import derive_seed, seeded
 
 _TRIED_CANDIDATES = 3
 
@@ -54,16 +54,17 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     dataset = load_training_set(config.data, config.study.seed)
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
+    images = SearchImages(dataset, _load_unlabeled(config, dataset))
     _check_candidates(config, dataset)
     with (
         translate_optuna_errors(config.study.storage),
         contextlib.closing(open_or_create_study(config, dataset)) as opened,
     ):
-        return _go_on(config, dataset, audit_set, opened, observer)
+        return _go_on(config, images, audit_set, opened, observer)
 
 
 def _go_on(
-    config: StudyConfig, dataset: Dataset, audit_set: Dataset | None, opened: OpenStudy, observer: SearchObserver
+    config: StudyConfig, images: SearchImages, audit_set: Dataset | None, opened: OpenStudy, observer: SearchObserver
 ) -> SearchResult:
     assert config.study.storage is not None
     if not _is_anything_left(config, opened, audit_set):
@@ -73,7 +74,7 @@ def _go_on(
     run_uid, outcome = start_run(config, opened), "failed"
     try:
         adopted = adopt_running_trials(config, opened)
-        with contextlib.closing(_make_backend(config, opened.uid, dataset, observer)) as backend:
+        with contextlib.closing(_make_backend(config, opened.uid, images, observer)) as backend:
             driver = Driver(config, opened, calibration, adopted, backend, observer, run_uid)
             with _stop_on_signals(driver, observer):
                 driver.run()
@@ -101,6 +102,15 @@ def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset
     return audit_set is not None and bool(find_unaudited(opened, audit_set))
 
 
+def _load_unlabeled(config: StudyConfig, dataset: Dataset) -> Dataset | None:
+    if config.data.unlabeled is None:
+        return None
+    section = config.data.model_copy(update={"train": config.data.unlabeled})
+    unlabeled = load_unlabeled_set(section, dataset)
+    generator = torch.Generator().manual_seed(derive_seed(config.study.seed, "unlabeled"))
+    return unlabeled.subset(torch.randperm(len(unlabeled), generator=generator)[: config.data.unlabeled_size])
+
+
 def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     """Builds a few random candidates, so that a study none of whose models can be measured ends before it starts."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=config.study.seed))
@@ -120,15 +130,15 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
 
 
-def _make_backend(config: StudyConfig, study_uid: str, dataset: Dataset, observer: SearchObserver) -> Backend:
+def _make_backend(config: StudyConfig, study_uid: str, images: SearchImages, observer: SearchObserver) -> Backend:
     settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
     if config.ray.backend == "inline":
-        return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), dataset)
+        return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), images)
     # Imported here: Ray takes a second to import, and not every search needs it.
     from flatselect.search.ray_backend import RayBackend
 
     observer.say("starting Ray")
-    backend = RayBackend(config.ray, settings, dataset)
+    backend = RayBackend(config.ray, settings, images)
     observer.say(f"{backend.info.n_workers} workers on {backend.info.device}")
     for note in backend.info.notes:
         observer.say(note)

@@ -1,8 +1,10 @@
 """The calibrator of one search: given beforehand, or fitted on the first trials' held-out parts."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from flatselect.calibration.features import make_features
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
 from flatselect.config import CalibrationSection
 from flatselect.errors import CalibrationError
@@ -75,6 +77,7 @@ class StudyCalibration:
         self._uid: str | None = None
         self.predictor: GapPredictor | None = None
         self._without: dict[int, GapPredictor] = {}
+        self._is_adapted = options.artifact is None
         if stored := reader.latest_calibrator():
             self._uid, artifact, _ = stored
             self.predictor = GapPredictor.from_dict(artifact)
@@ -125,6 +128,7 @@ class StudyCalibration:
 
     def predict(self, number: int, measurement: EpochMeasurement) -> Prediction:
         """Predicts one trial's test gap at one epoch, and remembers it."""
+        self._adapt(measurement)
         assert self._uid is not None, "asked for a prediction before there is a calibrator"
         prediction = self._predictor_of(number, measurement).predict(measurement)
         self._writer.add_predictions(self._uid, {(number, measurement.epoch): prediction})
@@ -132,6 +136,8 @@ class StudyCalibration:
 
     def predict_all(self, curves: Curves) -> None:
         """Predicts every measured epoch of these trials, by number, and remembers all of them or none."""
+        for measurement in (m for curve in curves.values() for m in curve if m.is_measured):
+            self._adapt(measurement)
         assert self._uid is not None, "asked for a prediction before there is a calibrator"
         predictions = {
             (number, measurement.epoch): self._predictor_of(number, measurement).predict(measurement)
@@ -140,6 +146,16 @@ class StudyCalibration:
             if measurement.is_measured
         }
         self._writer.add_predictions(self._uid, predictions)
+
+    def _adapt(self, measurement: EpochMeasurement) -> None:
+        """Leaves out of a calibrator that was given what this study does not measure, such as `[measure] extras`."""
+        if self.predictor is None or self._is_adapted:
+            return
+        given = [name for name, value in make_features(measurement).items() if math.isfinite(value)]
+        adapted = self.predictor.using(given)
+        if adapted is not self.predictor:
+            self._adopt(adapted)
+        self._is_adapted = True
 
     def _predictor_of(self, number: int, measurement: EpochMeasurement) -> GapPredictor:
         assert self.predictor is not None

@@ -21,7 +21,14 @@ from flatselect.flatness.head import find_head
 from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
 from flatselect.records import EpochMeasurement, Failure
-from flatselect.search.protocol import AuditReply, AuditRequest, TrialAssignment, TrialReport, WorkerSettings
+from flatselect.search.protocol import (
+    AuditReply,
+    AuditRequest,
+    SearchImages,
+    TrialAssignment,
+    TrialReport,
+    WorkerSettings,
+)
 from flatselect.search_space import Candidate, make_candidate
 from flatselect.training.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
 from flatselect.training.evaluation import evaluate
@@ -32,7 +39,7 @@ from flatselect.training.seeding import derive_seed, seeded
 class TrialWorker:
     """Runs in the driver's process or as a Ray actor; both speak `flatselect.search.protocol`."""
 
-    def __init__(self, settings: WorkerSettings, dataset: Dataset) -> None:
+    def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
         sys.path[:0] = [path for path in settings.python_path if path not in sys.path]
         if settings.n_threads is not None:
             torch.set_num_threads(settings.n_threads)
@@ -40,14 +47,14 @@ class TrialWorker:
             torch.cuda.set_per_process_memory_fraction(settings.memory_fraction)
         self._settings = settings
         self._config = StudyConfig.from_dict(settings.config)
-        self._dataset = dataset
+        self._images = images
         self._trial: _TrialInTraining | None = None
 
     def start(self, assignment: TrialAssignment) -> TrialReport:
         """Begins a trial, or takes it up at the epoch of its last checkpoint."""
         self._trial = None
         try:
-            self._trial = _TrialInTraining(assignment, self._config, self._settings, self._dataset)
+            self._trial = _TrialInTraining(assignment, self._config, self._settings, self._images)
             return self._trial.resume()
         except Exception as error:  # noqa: BLE001 - whatever the candidate raises ends the candidate, not the worker
             return _report_failure(assignment, 0, error)
@@ -67,7 +74,7 @@ class TrialWorker:
         """Evaluates a trial's last weights on images that no decision has seen."""
         try:
             candidate = make_candidate(self._config, request.params)
-            model = _build(candidate, self._dataset, seed=0).to(self._settings.device)
+            model = _build(candidate, self._images.train, seed=0).to(self._settings.device)
             state = load_checkpoint(request.checkpoint, map_location=self._settings.device)
             model.load_state_dict(state["model"])
             result = evaluate(model, audit_set, self._config.measure.batch_size, self._settings.device)
@@ -80,7 +87,7 @@ class _TrialInTraining:
     """One attempt: its data, its model, the curve so far."""
 
     def __init__(
-        self, assignment: TrialAssignment, config: StudyConfig, settings: WorkerSettings, dataset: Dataset
+        self, assignment: TrialAssignment, config: StudyConfig, settings: WorkerSettings, images: SearchImages
     ) -> None:
         self.assignment = assignment
         self._config = config
@@ -89,12 +96,17 @@ class _TrialInTraining:
         self._seed = derive_seed(config.study.seed, "trial", assignment.number)
         self._checkpoint = Path(assignment.checkpoint)
         self._curve: list[EpochMeasurement] = []
+        dataset = images.train
         train_indices, holdout_indices = self._split(dataset)
         self._train_set = dataset.subset(train_indices)
         self._holdout_set = dataset.subset(holdout_indices) if assignment.is_calibration else None
         # The same training images for every trial that trains on all of them.
         probe_seed = derive_seed(config.study.seed, "probe")
         self._probe = Probe.draw(self._train_set, config.measure.probe, probe_seed, settings.device)
+        self._unlabeled = None
+        if images.unlabeled is not None:
+            batches = images.unlabeled.batches(len(images.unlabeled), settings.device)
+            self._unlabeled = torch.cat([batch for batch, _ in batches])
         model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
         head = find_head(model, self._probe.images[:4], config.measure.layer)
@@ -150,6 +162,7 @@ class _TrialInTraining:
             self._probe,
             epoch=self.trainer.epoch,
             extras=options.extras,
+            unlabeled=self._unlabeled,
             layer=options.layer,
             batch_size=options.batch_size,
             device=device,

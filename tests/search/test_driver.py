@@ -286,6 +286,28 @@ def test_the_flatness_penalty_of_a_study_reaches_its_trials(make_study: MakeStud
         assert with_penalty.measurement.relative_gap_flatness < without.measurement.relative_gap_flatness
 
 
+def test_extras_and_unlabelled_images_reach_the_calibration(
+    make_study: MakeStudy, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, size=(30, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "deployed.npz", images=pixels)
+    config = make_study(
+        "study.trials=5",
+        'measure.extras=["noise", "mixup"]',
+        f"data.unlabeled=arrays:{tmp_path / 'deployed.npz'}",
+        "data.unlabeled_size=20",
+    )
+    result = run_search(config)
+    companions = result.trials[4].measurement.companions
+    assert {"noise_accuracy", "mixup_loss", "unlabeled_confidence"} <= set(companions)
+    assert not any(name.startswith("augmentation") for name in companions)
+    assert {"noise_agreement", "unlabeled_nuclear_norm"} <= set(result.calibrator["features"])
+    # What is measured besides changes no weight: the first trials are those of the study without it.
+    assert [t.measurement.train_loss for t in result.trials[:4]] == [
+        t.measurement.train_loss for t in undisturbed[1].trials[:4]
+    ]
+
+
 def test_a_study_of_another_program_is_not_touched(make_study: MakeStudy) -> None:
     config = make_study()
     study = optuna.create_study(study_name="tiny", storage=config.study.storage)

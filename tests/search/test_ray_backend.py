@@ -10,7 +10,7 @@ import ray
 from flatselect.config import RaySection, StudyConfig
 from flatselect.data.loading import load_training_set
 from flatselect.errors import SearchError
-from flatselect.search.protocol import TrialAssignment, WorkerLost, WorkerSettings
+from flatselect.search.protocol import SearchImages, TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
 
 pytestmark = pytest.mark.ray
@@ -29,7 +29,7 @@ def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:
     config = make_study()
     dataset = load_training_set(config.data, config.study.seed)
     settings = WorkerSettings(config.to_dict(), "uid")
-    return RayBackend(RaySection(**options), settings, dataset)
+    return RayBackend(RaySection(**options), settings, SearchImages(dataset))
 
 
 @pytest.mark.usefixtures("_local_ray")

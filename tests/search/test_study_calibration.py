@@ -100,3 +100,31 @@ def test_rows_of_trials_that_end_later_are_added(artifact):
     assert [source["n_groups"] for source in books.calibrators[-1][1]["metadata"]["sources"]] == [2]
     again = make_calibration(CalibrationSection(artifact=artifact, artifact_trials=2), books)
     assert not again.lacks_any(curves), "what the database holds is not fitted twice"
+
+
+@pytest.mark.parametrize("order", ["one", "all"])
+def test_features_that_this_study_does_not_measure_are_left_out_of_a_given_calibrator(tmp_path, order):
+    rows = [
+        CalibrationRow(
+            str(n), 1, {"log_relative_gap_flatness": n * (-1) ** n, "augmentation_accuracy": 0.03 * n}, 0.1 + 0.01 * n
+        )
+        for n in range(9)
+    ]
+    GapPredictor.fit(rows).save(tmp_path / "rich.json")
+    books = Books()
+    books.add_predictions = lambda *_: None
+    calibration = make_calibration(CalibrationSection(artifact=str(tmp_path / "rich.json")), books)
+    measurement = EpochMeasurement(1, 0.9, 0.1, 10, 10, relative_gap_flatness=100.0)
+    if order == "one":
+        assert not calibration.predict(0, measurement).extrapolation
+        calibration.predict(1, measurement)
+    else:
+        calibration.predict_all({0: [measurement, measurement]})
+    assert [set(artifact["features"]) for _, artifact, _ in books.calibrators] == [
+        {"log_relative_gap_flatness", "augmentation_accuracy"},
+        {"log_relative_gap_flatness"},
+    ]
+    # Another driver goes on with what is stored.
+    again = make_calibration(CalibrationSection(artifact=str(tmp_path / "rich.json")), books)
+    again.predict(2, measurement)
+    assert len(books.calibrators) == 2

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "zoo"))
-import rivals  # noqa: E402 - a folder of scripts, not a package
+import rivals
 
 
 @pytest.fixture
