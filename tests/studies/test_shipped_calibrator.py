@@ -1,0 +1,53 @@
+"""The shipped calibrator is what the zoo's script makes of the zoo's table, and is worth shipping."""
+
+import runpy
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.calibration.shipped import load_shipped_calibrator
+
+ZOO = Path(__file__).parents[2] / "studies" / "zoo"
+sys.path.append(str(ZOO))
+from table import TABLE, read_table  # noqa: E402 - a folder of scripts, not a package
+
+
+@pytest.fixture(scope="module")
+def zoo():
+    return read_table()
+
+
+def test_is_made_by_the_zoos_script(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["calibrate.py", "--output", str(tmp_path / "made.json")])
+    runpy.run_path(str(ZOO / "calibrate.py"), run_name="__main__")
+    assert GapPredictor.load(tmp_path / "made.json").to_dict() == load_shipped_calibrator().to_dict()
+
+
+def test_the_zoo_has_what_it_says(zoo):
+    assert len(zoo) >= 300
+    assert set(Counter(network.base for network in zoo)) == {"digits", "MNIST", "FashionMNIST"}
+    fitted = np.mean([network.measurement.train_score > 0.95 for network in zoo])
+    assert 0.5 < fitted < 0.95
+    assert any(network.values["environment_label_noise"] for network in zoo)
+    assert TABLE.stat().st_size < 2**20
+
+
+def test_predicts_data_sets_that_it_was_not_fitted_on(zoo):
+    """Better than the training score does, in score and in rank."""
+    predictor = load_shipped_calibrator()
+    for base in ("digits", "MNIST", "FashionMNIST"):
+        own = [row for row in predictor.rows if not row.group.startswith(f"{base} ")]
+        assert len(own) < len(predictor.rows)
+        without = GapPredictor.fit(own, estimator=predictor.choice.name)
+        held = [network for network in zoo if network.base == base]
+        tested = np.array([network.test_score for network in held])
+        trained = np.array([network.measurement.train_score for network in held])
+        features = [network.measurement for network in held]
+        predicted = trained - [without.predict(measurement).predicted_test_gap for measurement in features]
+        assert np.abs(predicted - tested).mean() < np.abs(trained - tested).mean()
+        assert spearmanr(predicted, tested).statistic > spearmanr(trained, tested).statistic
