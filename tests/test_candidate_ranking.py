@@ -75,22 +75,27 @@ def test_candidates_that_are_alike_in_all_stay_in_their_order():
     assert [c.probability_best for c in ranked] == pytest.approx([1 / 3] * 3)
 
 
-def test_without_a_predictor_by_augmentation_then_mixup_then_loss_and_nothing_is_predicted():
-    def make(path, augmentation, mixup, loss):
-        measurement = make_measurement(augmentation_accuracy=augmentation, mixup_accuracy=mixup)
+def test_without_a_predictor_by_disturbed_images_then_loss_and_nothing_is_predicted():
+    def make(path, augmentation, mixup, loss, **companions):
+        measurement = make_measurement(
+            augmentation_accuracy=augmentation, mixup_accuracy=mixup, noise_accuracy=0.9, **companions
+        )
         return Candidate(path, dataclasses.replace(measurement, train_loss=loss))
 
     candidates = [
         Candidate("bare", make_measurement()),
-        make("low", 0.5, 0.9, 0.1),
-        make("loss", 0.8, 0.6, 0.2),
-        make("first", 0.8, 0.7, 0.3),
-        make("better loss", 0.8, 0.6, 0.1),
+        make("low", 0.5, 0.8, 0.1),
+        make("loss", 0.75, 0.625, 0.2),
+        make("first", 0.5, 0.9, 0.3),
+        make("better loss", 0.625, 0.75, 0.1),
         Candidate("broken", error="broken"),
         make("nan", float("nan"), 0.9, 0.1),
     ]
     ranked = rank_candidates(candidates, None)
-    assert [c.path for c in ranked] == ["first", "better loss", "loss", "low", "nan", "bare", "broken"]
+    assert [c.path for c in ranked] == ["first", "better loss", "loss", "low", "bare", "nan", "broken"]
+    agreeing = make("agrees", 0.1, 0.1, 9.0, unlabeled_agreement=0.8)
+    less = make("agrees less", 0.9, 0.9, 0.1, unlabeled_agreement=0.7)
+    assert [c.path for c in rank_candidates([less, agreeing], None)] == ["agrees", "agrees less"]
     assert [c.rank for c in ranked] == [1, 2, 3, 4, 5, 6, None]
     for name in ("predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "probability_best"):
         assert all(c.to_json()[name] is None for c in ranked)

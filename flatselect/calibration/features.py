@@ -51,6 +51,7 @@ FEATURE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "unlabeled_nuclear_norm": "nuclear norm of the class probabilities of unlabelled images, at most 1",
         "unlabeled_threshold_score": "share of unlabelled images surer than the least sure training images (ATC)",
         "unlabeled_agreement": "mean share of unlabelled images on which another candidate predicts the same class",
+        "unlabeled_agreement_lead": "unlabeled_agreement less its mean over all candidates",
     }
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(FEATURE_DEFINITIONS)
@@ -60,7 +61,8 @@ FLATNESS_FEATURES: tuple[str, ...] = ("log_relative_gap_flatness", "log_temperat
 _COMPANIONS = (
     *("mean_confidence", "confidence_q10", "margin_q10", "margin_q50"),
     *(f"{extra}_{value}" for extra in ("augmentation", "mixup", "noise") for value in ("agreement", "accuracy")),
-    *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_threshold_score", "unlabeled_agreement"),
+    *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_threshold_score"),
+    *("unlabeled_agreement", "unlabeled_agreement_lead"),
 )
 _LOGARITHMS = (
     *("temperature_flat_ratio", "gini", "logit_variance", "head_frobenius_norm", "feature_norm", "n_classes"),

@@ -42,9 +42,10 @@ Examples:
     flatselect rank runs/ --model cnn --data digits --calibrator gap.json -o report.html
 
 --data are the images, with labels, that the networks were trained on. Without a calibrator (none) nothing is
-predicted, and the order is that of accuracy on augmented training images, then on mixed-up ones. Checkpoints are read
-as by `flatselect measure`, without running any code they might hold. What was measured is kept in ~/.cache/flatselect
-(or FLATSELECT_CACHE): a second call is instant."""
+predicted, and the order is that of agreement with the others on --unlabeled images, or else of accuracy on training
+images that are moved, mixed up and noisy. Checkpoints are read as by
+`flatselect measure`, without running any code they might hold. What was measured is kept in ~/.cache/flatselect (or
+FLATSELECT_CACHE): a second call is instant."""
 
 
 @click.command("rank", epilog=_EPILOG)

@@ -58,7 +58,7 @@ def list_hints(ranking: Ranking) -> list[str]:
         coverage = predicted_by.predictor.calibrator.coverage
         hints.append(f"predicted by {predicted_by.source}; the intervals are to hold {coverage:.0%} of test scores")
     else:
-        hints.append("uncalibrated: in the order of accuracy on augmented training images, no test score is predicted")
+        hints.append("uncalibrated: in the order of accuracy on disturbed training images, no test score is predicted")
     if any(candidate.extrapolation for candidate in ranking.ranked):
         hints.append(EXTRAPOLATION_HINT)
     return hints

@@ -9,20 +9,26 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 AGREEMENT = "unlabeled_agreement"
+LEAD = "unlabeled_agreement_lead"
 
 
 def add_agreement(networks: Sequence[MeasuredNetwork]) -> list[EpochMeasurement]:
-    """The measurements, with the companion `unlabeled_agreement` where there are unlabelled images and two networks.
+    """The measurements, with two companions more where there are unlabelled images and two networks.
 
-    It is the share of unlabelled images on which a network and another predict the same class, mean over the others.
+    `unlabeled_agreement` is the share of unlabelled images on which a network and another predict the same class, mean
+    over the others; `unlabeled_agreement_lead` is this less the mean of all networks.
     """
     classes = [network.unlabeled_classes for network in networks]
     predicted = [found for found in classes if found is not None]
     if len(predicted) < len(networks) or len(predicted) < 2:
         return [network.measurement for network in networks]
     agreements = compute_agreement(np.stack(predicted))
+    mean = sum(agreements) / len(agreements)
     return [
-        replace(network.measurement, companions=network.measurement.companions | {AGREEMENT: agreement})
+        replace(
+            network.measurement,
+            companions=network.measurement.companions | {AGREEMENT: agreement, LEAD: agreement - mean},
+        )
         for network, agreement in zip(networks, agreements, strict=True)
     ]
 

@@ -21,6 +21,7 @@ from flatselect.assessment import Probe, assess
 from flatselect.errors import FlatselectError
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
+from flatselect.selection.agreement import AGREEMENT, LEAD, compute_agreement
 from flatselect.training.checkpoint import load_checkpoint
 
 N_PROBE = 1024
@@ -54,15 +55,16 @@ def main() -> None:
 
 
 def add_agreement(rows: list[dict[str, Any]]) -> None:
-    """Replaces each network's predictions by their mean agreement with the other networks of its environment."""
-    predictions = {row["network"]: np.array(row.pop("unlabeled_predictions")) for row in rows}
-    of_environment: dict[int, list[str]] = {}
+    """Replaces each network's predictions by its agreement with the others of its environment, as in a ranking."""
+    of_environment: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        of_environment.setdefault(row["environment_number"], []).append(row["network"])
-    for row in rows:
-        own = predictions[row["network"]]
-        others = [predictions[name] for name in of_environment[row["environment_number"]] if name != row["network"]]
-        row["unlabeled_agreement"] = float(np.mean([(own == other).mean() for other in others])) if others else None
+        of_environment.setdefault(row["environment_number"], []).append(row)
+    for networks in of_environment.values():
+        classes = np.array([network.pop("unlabeled_predictions") for network in networks])
+        agreements = compute_agreement(classes) if len(networks) > 1 else [None]
+        for network, agreement in zip(networks, agreements, strict=True):
+            network[AGREEMENT] = agreement
+            network[LEAD] = None if agreement is None else agreement - float(np.mean(agreements))
 
 
 def measure_network(environment: Environment, number: int, path: Path, train: Any, test: Any) -> dict[str, Any]:

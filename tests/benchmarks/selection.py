@@ -3,7 +3,7 @@
 Fashion-MNIST scaled to 14×14; in each repetition other images, other candidates (drawn by lot from the search space of
 studies/fashion_mnist.toml) and other seeds. Ways to pick:
 
-- hold-out 10 % / 20 %: train on the rest, pick by validation accuracy;
+- hold-out (of each of --shares): train on the rest, pick by validation accuracy;
 - the same, and the pick is trained again on all images;
 - 5-fold (with --folds): mean validation accuracy of five trainings, then the pick is trained on all;
 - training accuracy, ties by training loss: train on all;
@@ -13,7 +13,7 @@ studies/fashion_mnist.toml) and other seeds. Ways to pick:
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
 FILE, so that it can be stopped and started:
 
-    python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--folds]
+    python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--shares 0.1 0.2] [--folds]
 """
 
 import argparse
@@ -50,7 +50,7 @@ sys.path.insert(0, str(ROOT / "studies" / "zoo"))
 from table import read_table  # noqa: E402 - it lies beside the zoo
 
 N_CANDIDATES = 16
-N_SEEN = 14_000
+N_SEEN = 10_000
 
 
 def main() -> None:
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.2], help="of the images, held out")
     parser.add_argument("--folds", action="store_true")
     parser.add_argument("--estimator", default="ridge")
     parser.add_argument("--threads", type=int, default=1)
@@ -71,7 +72,7 @@ def main() -> None:
         trainings = _train_all(options, repetition)
         on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
         tested = np.array([training["test_score"] for training in on_all])
-        for name, pick, score in _pick(trainings, predictor, tested, options.folds):
+        for name, pick, score in _pick(trainings, predictor, tested, options):
             accuracy.setdefault(name, []).append(score)
             lost.setdefault(name, []).append(float(tested.max()) - score)
             print(f"repetition {repetition} {name}: candidate {pick}, test accuracy {score:.4f}", flush=True)
@@ -88,18 +89,21 @@ def _fit_on_other_data_sets(estimator: str) -> GapPredictor:
 
 
 def _pick(
-    trainings: dict[tuple[str, int], dict[str, Any]], predictor: GapPredictor, tested: np.ndarray, folds: bool
+    trainings: dict[tuple[str, int], dict[str, Any]],
+    predictor: GapPredictor,
+    tested: np.ndarray,
+    options: argparse.Namespace,
 ) -> Iterator[tuple[str, int, float]]:
     """Each way's name, its pick and the test accuracy of the network that one then has."""
 
     def best(score: Callable[[int], Any]) -> int:
         return max(range(N_CANDIDATES), key=score)
 
-    for share in ("10 %", "20 %"):
+    for share in map(_name_share, options.shares):
         pick = best(lambda number, share=share: trainings[share, number]["validation_score"])
         yield f"hold-out {share}", pick, trainings[share, pick]["test_score"]
         yield f"hold-out {share}, retrained", pick, float(tested[pick])
-    if folds:
+    if options.folds:
         pick = best(lambda number: sum(trainings[f"fold {k}", number]["validation_score"] for k in range(5)))
         yield "5-fold, retrained", pick, float(tested[pick])
     measured = {n: EpochMeasurement.from_dict(trainings["all", n]["measurement"]) for n in range(N_CANDIDATES)}
@@ -111,6 +115,10 @@ def _pick(
 
     pick = best(predict)
     yield "flatselect", pick, float(tested[pick])
+
+
+def _name_share(share: float) -> str:
+    return f"{share:.0%}"
 
 
 def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, int], dict[str, Any]]:
@@ -128,9 +136,9 @@ def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=repetition))
     candidates = [suggest(study.ask(), config) for _ in range(N_CANDIDATES)]
     parts: dict[str, tuple[Dataset, Dataset | None]] = {"all": (images, None)}
-    for name, share in (("10 %", 0.1), ("20 %", 0.2)):
+    for share in options.shares:
         kept, held = split_holdout(images.labels, share, seed=repetition)
-        parts[name] = images.subset(kept), images.subset(held)
+        parts[_name_share(share)] = images.subset(kept), images.subset(held)
     if options.folds:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(repetition))
         for fold, held in enumerate(order.chunk(5)):

@@ -34,6 +34,7 @@ COMPANIONS = {
     "unlabeled_nuclear_norm": 0.6,
     "unlabeled_threshold_score": 0.8,
     "unlabeled_agreement": 0.75,
+    "unlabeled_agreement_lead": -0.05,
 }
 MEASUREMENT = EpochMeasurement(
     epoch=3,
@@ -84,6 +85,7 @@ def test_every_feature_of_a_whole_measurement():
         "unlabeled_nuclear_norm": 0.6,
         "unlabeled_threshold_score": 0.8,
         "unlabeled_agreement": 0.75,
+        "unlabeled_agreement_lead": -0.05,
     }
     assert make_features(MEASUREMENT) == pytest.approx(expected)
     assert tuple(expected) == FEATURE_NAMES == tuple(make_features(MEASUREMENT))

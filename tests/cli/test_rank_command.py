@@ -99,7 +99,7 @@ def test_table_for_people(runs, calibrator):
 def test_without_a_calibrator_it_ranks_and_says_so(runs, networks, digits):
     done = run("runs", *CNN, *DIGITS, "--calibrator", "none")
     assert done.exit_code == 0, done.output
-    assert "uncalibrated: in the order of accuracy on augmented training images" in done.stdout
+    assert "uncalibrated: in the order of accuracy on disturbed training images" in done.stdout
     assert "predictions are uncalibrated" in done.stderr
     done = run("runs", *CNN, *DIGITS, "--calibrator", "none", "--json")
     assert "predictions are uncalibrated" in done.stderr
@@ -115,7 +115,8 @@ def test_without_a_calibrator_it_ranks_and_says_so(runs, networks, digits):
     expected = flatselect.rank(networks, digits, calibrator="none", n_probe_images=200)
     found = [Path(checkpoint["path"]).stem for checkpoint in shown["checkpoints"]]
     assert found == [candidate.path for candidate in expected.candidates]
-    accuracies = [c.measurement.companions["augmentation_accuracy"] for c in expected.candidates]
+    held = ("augmentation_accuracy", "mixup_accuracy", "noise_accuracy")
+    accuracies = [sum(c.measurement.companions[name] for name in held) for c in expected.candidates]
     assert accuracies == sorted(accuracies, reverse=True)
 
 

@@ -55,13 +55,15 @@ def test_ranks_by_predicted_test_score(models, digits, predictor):
     assert {candidate.path for candidate in ranking.candidates} == set(models)
     assert sum(candidate.probability_best for candidate in ranking.candidates) == pytest.approx(1)
     shown = ranking.to_json()
+    # No unlabelled images were given: the calibrator is fitted anew without what they would say.
+    adapted = predictor.using([name for name in FEATURE_NAMES if "unlabeled" not in name])
     assert list(shown) == ["calibrator", "checkpoints"]
     assert (shown["calibrator"]["source"], shown["calibrator"]["n_groups"]) == ("given", 12)
     assert len(shown["calibrator"]["fingerprint"]) == 64
     for candidate in ranking.candidates:
         expected = evaluate(models[candidate.path], digits, 100, "cpu").score
         assert candidate.train_score == pytest.approx(expected)
-        assert predictor.predict(candidate.measurement) == candidate.prediction
+        assert adapted.predict(candidate.measurement) == candidate.prediction
         measured = candidate.measurement
         assert {"augmentation_accuracy", "mixup_loss", "noise_agreement", "head_soft_rank", "head_tic"} < set(
             measured.companions
@@ -147,6 +149,9 @@ def test_unlabelled_images_add_what_the_networks_say_of_them(models, digits):
         kept = (same["a"](images[:100]).argmax(1) == same["c"](images[:100]).argmax(1)).double().mean().item()
     assert companions["a"]["unlabeled_agreement"] == pytest.approx((1 + kept) / 2)
     assert companions["c"]["unlabeled_agreement"] == pytest.approx(kept)
+    leads = [values["unlabeled_agreement_lead"] for values in companions.values()]
+    assert sum(leads) == pytest.approx(0, abs=1e-12)
+    assert leads[0] - leads[2] == pytest.approx((1 + kept) / 2 - kept)
     assert "unlabeled_confidence" in companions["a"]
     (alone,) = flatselect.rank({"a": same["a"]}, digits, calibrator="none", unlabeled=[images[:50]]).candidates
     assert "unlabeled_agreement" not in alone.measurement.companions
