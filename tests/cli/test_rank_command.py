@@ -360,7 +360,11 @@ def test_image_folders_and_plain_images_of_use(runs, digits, networks):
         Image.fromarray(pixels).save(f"plain/{number:03}.png")
     arguments = ["runs", *CNN, "--data", "folder:photos", "--calibrator", "none"]
     plain = run_json(*arguments)["checkpoints"]
-    assert run_json(*arguments, "--unlabeled", "folder:plain")["checkpoints"] == plain
+    with_unlabeled = run_json(*arguments, "--unlabeled", "folder:plain")["checkpoints"]
+    # The order may be another, by agreement on the plain images; what is measured on the photos is the same.
+    assert {(c["path"], c["train_score"], c["relative_gap_flatness"]) for c in with_unlabeled} == {
+        (c["path"], c["train_score"], c["relative_gap_flatness"]) for c in plain
+    }
     order = torch.argsort(digits.labels[:80], stable=True)
     images = dataclasses.replace(digits.subset(order), mean=None, std=None)
     mean, std = compute_mean_std([images.pixels])
