@@ -1,6 +1,7 @@
 """The command `flatselect`. A verb's module, and all that it needs, is loaded when the verb is used."""
 
 import importlib
+import os
 from typing import Any, NamedTuple
 
 import click
@@ -83,4 +84,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs one command and exits: 0 done, 1 refused or failed with a message, 2 misused, 130 interrupted."""
+    # Threads that spin while they wait for each other take five times as long where another process wants the cores
+    # too. Read when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     cli(prog_name="flatselect")

@@ -1,5 +1,6 @@
 """The group of commands: what it loads, what it says, how it exits."""
 
+import os
 import subprocess
 import sys
 
@@ -78,3 +79,14 @@ def test_entry_point_is_main():
     assert done.returncode == 2
     assert "Usage: flatselect query" in done.stderr
     assert callable(main)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_do_not_spin_unless_the_user_says_so(monkeypatch, given, expected):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["flatselect", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == expected
