@@ -1,6 +1,7 @@
 """From a measurement to its predicted test score: the calibrator with its rows, its features and its file."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -127,7 +128,8 @@ class GapPredictor:
         Raises:
             CalibrationError: None of its features is named.
         """
-        known = {name for row in self.rows for name in row.features}
+        # A feature that is missing in every row is none: a study's own rows name all, measured or not.
+        known = {name for row in self.rows for name, value in row.features.items() if not math.isnan(value)}
         kept = known & set(names)
         if kept == known:
             return self

@@ -94,6 +94,9 @@ def test_using_some_features_is_a_fit_to_rows_that_have_no_others(predictor, row
     assert [using.predict(m) for m in new_measurements] == [expected.predict(m) for m in new_measurements]
     assert set(using.describe()["features"]) == set(names)
     assert predictor.using(FEATURE_NAMES) is predictor
+    assert any(math.isnan(value) for value in rows[0].features.values())
+    measured = [name for name, value in rows[0].features.items() if not math.isnan(value)]
+    assert predictor.using(measured) is predictor
 
 
 def test_what_a_measurement_lacks_is_no_extrapolation_for_a_predictor_without_it(predictor, new_measurements):
