@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -142,6 +142,12 @@ class GapPredictor:
             for row in self.rows
         )
         return type(self)(self._artifact._replace(rows=rows))
+
+    def using_features_of(self, measurements: Iterable[EpochMeasurement]) -> "GapPredictor":
+        """The same, refitted without the features that none of these measurements has; see `using`."""
+        return self.using(
+            {name for m in measurements for name, value in make_features(m).items() if math.isfinite(value)}
+        )
 
     def refit(self, *, estimator: str | None = None, coverage: float | None = None) -> "GapPredictor":
         """The same rows with another estimator or coverage; what is None stays, with it what "auto" chose.

@@ -1,10 +1,8 @@
 """The calibrator of one search: given beforehand, or fitted on the first trials' held-out parts."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from flatselect.calibration.features import make_features
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
 from flatselect.config import CalibrationSection
 from flatselect.errors import CalibrationError
@@ -151,8 +149,7 @@ class StudyCalibration:
         """Leaves out of a calibrator that was given what this study does not measure, such as `[measure] extras`."""
         if self.predictor is None or self._is_adapted:
             return
-        given = [name for name, value in make_features(measurement).items() if math.isfinite(value)]
-        adapted = self.predictor.using(given)
+        adapted = self.predictor.using_features_of([measurement])
         if adapted is not self.predictor:
             self._adopt(adapted)
         self._is_adapted = True

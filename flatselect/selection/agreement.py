@@ -22,15 +22,17 @@ def add_agreement(networks: Sequence[MeasuredNetwork]) -> list[EpochMeasurement]
     predicted = [found for found in classes if found is not None]
     if len(predicted) < len(networks) or len(predicted) < 2:
         return [network.measurement for network in networks]
-    agreements = compute_agreement(np.stack(predicted))
-    mean = sum(agreements) / len(agreements)
     return [
-        replace(
-            network.measurement,
-            companions=network.measurement.companions | {AGREEMENT: agreement, LEAD: agreement - mean},
-        )
-        for network, agreement in zip(networks, agreements, strict=True)
+        replace(network.measurement, companions=network.measurement.companions | companions)
+        for network, companions in zip(networks, make_agreement_companions(np.stack(predicted)), strict=True)
     ]
+
+
+def make_agreement_companions(classes: Classes) -> list[dict[str, float]]:
+    """The two companions of each of at least two networks, by their predicted classes (n_networks, n_images)."""
+    agreements = compute_agreement(classes)
+    mean = sum(agreements) / len(agreements)
+    return [{AGREEMENT: agreement, LEAD: agreement - mean} for agreement in agreements]
 
 
 def compute_agreement(classes: Classes) -> list[float]:

@@ -3,13 +3,11 @@
 import dataclasses
 import hashlib
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flatselect.calibration.features import make_features
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.calibration.shipped import load_shipped_calibrator
 from flatselect.records import EpochMeasurement
@@ -46,8 +44,11 @@ class Calibrator:
         Raises:
             CalibrationError: They have none of its features.
         """
-        given = {name for m in measurements for name, value in make_features(m).items() if math.isfinite(value)}
-        return dataclasses.replace(self, predictor=self.predictor.using(given)) if measurements else self
+        return (
+            dataclasses.replace(self, predictor=self.predictor.using_features_of(measurements))
+            if measurements
+            else self
+        )
 
 
 def choose_calibrator(calibrator: "GapPredictor | Calibrator | str | os.PathLike[str] | None") -> Calibrator | None:

@@ -21,7 +21,7 @@ from flatselect.assessment import Probe, assess
 from flatselect.errors import FlatselectError
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
-from flatselect.selection.agreement import AGREEMENT, LEAD, compute_agreement
+from flatselect.selection.agreement import make_agreement_companions
 from flatselect.training.checkpoint import load_checkpoint
 
 N_PROBE = 1024
@@ -61,10 +61,9 @@ def add_agreement(rows: list[dict[str, Any]]) -> None:
         of_environment.setdefault(row["environment_number"], []).append(row)
     for networks in of_environment.values():
         classes = np.array([network.pop("unlabeled_predictions") for network in networks])
-        agreements = compute_agreement(classes) if len(networks) > 1 else [None]
-        for network, agreement in zip(networks, agreements, strict=True):
-            network[AGREEMENT] = agreement
-            network[LEAD] = None if agreement is None else agreement - float(np.mean(agreements))
+        if len(networks) > 1:
+            for network, companions in zip(networks, make_agreement_companions(classes), strict=True):
+                network.update(companions)
 
 
 def measure_network(environment: Environment, number: int, path: Path, train: Any, test: Any) -> dict[str, Any]:
