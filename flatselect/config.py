@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from flatselect.records import Cost
+
 Augmentation = Literal["none", "flip", "shift", "flip+shift"]
 Extra = Literal["augmentation", "mixup", "noise"]
 Fraction = Annotated[FiniteFloat, Field(gt=0, lt=1)]
@@ -75,10 +77,19 @@ class StudySection(Section):
     checkpoints: str | None = Field(None, description="folder; default: NAME-checkpoints beside the study file")
     trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")
     timeout: Positive | None = Field(None, description="seconds after which no new trial starts")
-    sampler: Literal["tpe", "random", "gp"] = "tpe"
+    sampler: Literal["tpe", "random", "gp", "nsga2"] = "tpe"
+    population: Annotated[int, Field(ge=2)] = Field(16, description="of nsga2: trials a generation")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     objective: Literal["predicted_test_score"] = "predicted_test_score"
     direction: Literal["maximize"] = "maximize"
+    minimize: list[Cost] = Field([], description="costs that are objectives too: parameters, latency")
+    stop_improvement: Positive | None = Field(
+        None, description="no new trial starts once one more is expected to raise the best predicted test score by less"
+    )
+    retrain_top: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="best trials that, where they held out images or were pruned, are trained again on all, to the end",
+    )
     max_failures_in_row: PositiveInt = Field(5, description="failed trials in a row after which the search stops")
 
 
@@ -161,6 +172,7 @@ class MeasureSection(Section):
     extras: list[Extra] = Field(
         [], description="augmentation, mixup, noise: companions with forward passes of their own"
     )
+    latency_batch_size: PositiveInt = Field(1, description="images a forward pass, where study.minimize has latency")
 
 
 class CalibrationSection(Section):

@@ -112,8 +112,8 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         self._confidence = confidence
         self._objective = objective
 
+    @staticmethod
     def report(
-        self,
         trial: optuna.Trial,
         value: float,
         epoch: int,
@@ -161,7 +161,7 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         """
         if self._objective >= len(study.directions):
             raise ValueError(f"objective = {self._objective}; the study has {len(study.directions)}, counted from 0")
-        reports = _read_reports(trial)
+        reports = read_reports(trial)
         if trial.user_attrs.get(CALIBRATION_ATTRIBUTE) or not reports:
             return None
         *_, epoch = epochs = sorted(reports)
@@ -169,7 +169,7 @@ class FlatnessPruner(optuna.pruners.BasePruner):
             return f"epoch {epoch}: {reports[epoch]} was reported"
         if epoch <= self._warmup_epochs or len(epochs) < self._patience:
             return None
-        finished = [f for f in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if _read_reports(f)]
+        finished = [f for f in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if read_reports(f)]
         finished = [f for f in finished if math.isfinite(f.values[self._objective])]
         rivals = [f for f in finished if self._is_as_good_elsewhere(study, f, trial)]
         if len(finished) < max(_LEAST_FINISHED, self._startup_trials) or not rivals:
@@ -207,9 +207,9 @@ class FlatnessPruner(optuna.pruners.BasePruner):
 
         `unsure` is the standard deviation of what is compared, beside that of the end's prediction.
         """
-        pairs = [(_smooth(_read_reports(f), epoch), f.values[self._objective]) for f in finished]
+        pairs = [(_smooth(read_reports(f), epoch), f.values[self._objective]) for f in finished]
         pairs = [(x, y) for x, y in pairs if not math.isnan(x)]
-        x = _smooth(_read_reports(trial), epoch)
+        x = _smooth(read_reports(trial), epoch)
         if len(pairs) < _LEAST_FINISHED or math.isnan(x):
             return None
         final = _predict_final(pairs, x)
@@ -243,7 +243,7 @@ def _smooth(reports: Mapping[int, float], epoch: int) -> float:
     return sum(last) / len(last) if last else math.nan
 
 
-def _read_reports(trial: FrozenTrial) -> dict[int, float]:
+def read_reports(trial: FrozenTrial) -> dict[int, float]:
     """The reported values by epoch: Optuna's own, or in a study of several objectives those of `report`."""
     values: dict[int, float] = trial.intermediate_values
     return values or {int(epoch): value for epoch, value in trial.user_attrs.get(REPORTS_ATTRIBUTE, {}).items()}
@@ -251,7 +251,7 @@ def _read_reports(trial: FrozenTrial) -> dict[int, float]:
 
 def _find_half_width(trial: FrozenTrial, sign: int) -> float:
     """The distance ≥ 0 from the latest report to its interval's upper end (sign 1) or lower end; 0 without one."""
-    reports = _read_reports(trial)
+    reports = read_reports(trial)
     interval = trial.user_attrs.get(INTERVAL_ATTRIBUTE) or [reports[max(reports)]]
     return max(0.0, *(float(sign * (end - reports[max(reports)])) for end in interval))
 

@@ -11,7 +11,10 @@ from typing import Any, Literal, Self
 
 Interval = tuple[float, float]
 TrialState = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+Cost = Literal["parameters", "latency"]
 Exactness = Literal["hessian", "gauss_newton"]
+
+LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ class EpochMeasurement:
         """Whether flatness was measured at this epoch."""
         return self.relative_gap_flatness is not None
 
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds an image, where latency is an objective of the study; it is kept among the companions."""
+        return self.companions.get(LATENCY)
+
+    def cost(self, name: Cost) -> float:
+        """What a study may minimise: `parameters`, or `latency` in milliseconds an image (NaN if not measured)."""
+        if name == "parameters":
+            return float(self.n_parameters)
+        return math.nan if self.latency_ms is None else self.latency_ms
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -111,6 +125,7 @@ class TrialRecord:
         attempts: How often the trial was started; more than 1 after a worker died or a run was interrupted.
         epochs: Epochs trained.
         is_calibration: Whether the trial held out a part of the labelled data to measure its gap.
+        retrains: The trial whose candidate this one trains again, on all labelled data and to the end.
         measurement: The last measured epoch, None if there is none.
         prediction: By the study's latest calibrator, None if there is none yet.
         audit_test_score: Score on the audit split, measured after all decisions; None where not audited.
@@ -131,6 +146,7 @@ class TrialRecord:
     failure: str | None = None
     model: str = ""
     seconds: float = 0.0
+    retrains: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The trial's object in `--json` output. Programs rely on these names: add to them, never rename."""
@@ -147,6 +163,9 @@ class TrialRecord:
             "attempts": self.attempts,
             "epochs": self.epochs,
             "is_calibration": self.is_calibration,
+            "retrains": self.retrains,
+            "n_parameters": measured and measured.n_parameters,
+            "latency_ms": read("latency_ms"),
             "train_score": read("train_score"),
             "train_loss": read("train_loss"),
             "relative_gap_flatness": read("relative_gap_flatness"),

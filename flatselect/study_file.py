@@ -224,6 +224,23 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
     for key in ("patience", "margin", "reference", "confidence") if config.pruner.name != "flatness" else ():
         if key in config.pruner.model_fields_set:
             yield f"pruner.{key}", getattr(config.pruner, key), 'is of pruner.name = "flatness" only'
+    if len(set(config.study.minimize)) < len(config.study.minimize):
+        yield "study.minimize", config.study.minimize, "names a cost twice"
+    if config.study.minimize and config.pruner.name == "median":
+        yield "pruner.name", "median", 'cannot prune where study.minimize names costs; use "flatness" or "none"'
+    if config.study.minimize and config.study.stop_improvement is not None:
+        yield (
+            "study.stop_improvement",
+            config.study.stop_improvement,
+            "is for one objective; study.minimize adds others",
+        )
+    for section, key, goes_with in (
+        (config.study, "population", config.study.sampler == "nsga2" or 'sampler = "nsga2"'),
+        (config.measure, "latency_batch_size", "latency" in config.study.minimize or 'minimize = ["latency"]'),
+    ):
+        if key in section.model_fields_set and goes_with is not True:
+            name = "study" if section is config.study else "measure"
+            yield f"{name}.{key}", getattr(section, key), f"goes with study.{goes_with} only"
     if config.ray.backend == "inline" and (config.ray.workers or 1) > 1:
         yield "ray.workers", config.ray.workers, 'backend = "inline" is one worker in this process'
 

@@ -18,6 +18,7 @@ from flatselect.store.finite_json import replace_non_finite
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _WIDTH_WITHOUT_TERMINAL = 120
+_PARETO_HINT = "* on the Pareto front: no other trial is at least as good in every objective and better in one"
 EXTRAPOLATION_HINT = "? extrapolation: unlike anything the calibrator was fitted on"
 
 
@@ -63,24 +64,33 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def print_trials(trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None) -> None:
+def print_trials(
+    trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None, pareto_front: Sequence[int] | None = None
+) -> None:
     """Prints the table of trials: the ranked ones first, best first, and the others by number."""
-    print_table(make_trial_table(trials, ranking))
+    print_table(make_trial_table(trials, ranking, pareto_front))
 
 
-def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None) -> Table:
+def make_trial_table(
+    trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None, pareto_front: Sequence[int] | None = None
+) -> Table:
     """A line for each trial.
 
     Args:
         trials: In any order.
         ranking: Trial numbers, best first; without it, trials come by number.
+        pareto_front: Trials that are marked, in a study that minimises costs too; None where there is no front.
     """
     rank = {number: position for position, number in enumerate(ranking or (), 1)}
     has_audit = any(trial.audit_test_score is not None for trial in trials)
+    has_latency = any(trial.measurement and trial.measurement.latency_ms is not None for trial in trials)
+    costs = ["para-\nmeters"] * (pareto_front is not None) + ["ms an\nimage"] * has_latency
     table = make_table(
         ["rank"] * bool(rank) + ["trial", "state"],
         "network",
-        ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"] + ["audited\nscore"] * has_audit,
+        ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"]
+        + costs
+        + ["audited\nscore"] * has_audit,
     )
     for trial in sorted(trials, key=lambda t: (rank.get(t.number, len(trials) + 1), t.number)):
         cells = [str(trial.number), trial.state, _describe_network(trial)]
@@ -96,11 +106,17 @@ def make_trial_table(trials: Sequence[TrialRecord], ranking: Sequence[int] | Non
             ]
         else:
             cells += ["", ""]
-        cells = [str(rank.get(trial.number, ""))] * bool(rank) + cells
+        if pareto_front is not None:
+            cells.append(_format_count(measured.n_parameters) if measured else "")
+        if has_latency:
+            cells.append(format_number(measured.latency_ms if measured else None, ".3g"))
+        mark = "*" if pareto_front is not None and trial.number in pareto_front else ""
+        cells = [f"{rank.get(trial.number, '')}{mark}"] * bool(rank) + cells
         cells += [format_number(trial.audit_test_score)] * has_audit
         table.add_row(*(Text(cell) for cell in cells))
-    if any(trial.prediction and trial.prediction.extrapolation for trial in trials):
-        table.caption = EXTRAPOLATION_HINT
+    hints = [_PARETO_HINT] * bool(pareto_front)
+    hints += [EXTRAPOLATION_HINT] * any(trial.prediction and trial.prediction.extrapolation for trial in trials)
+    table.caption = "\n".join(hints) or None
     return table
 
 
@@ -129,7 +145,17 @@ def _describe_network(trial: TrialRecord) -> str:
     params = " ".join(f"{name}={_shorten(value)}" for name, value in trial.params.items())
     failure = trial.failure and trial.failure.splitlines()[0][:200]
     role = "calibration trial" if trial.is_calibration else ""
+    if trial.retrains is not None:
+        role = f"trial {trial.retrains} again, on all images"
     return "\n".join(text for text in (trial.model, params, role, failure) if text)
+
+
+def _format_count(number: int) -> str:
+    """A count in three digits: 850, 12.3k, 4.56M."""
+    for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= 0.9995 * unit:
+            return f"{number / unit:.3g}{name}"
+    return str(number)
 
 
 def _shorten(value: Any) -> str:

@@ -14,6 +14,7 @@ Examples:
   flatselect search studies/digits.toml
   flatselect search studies/fashion_mnist.toml --trials 12 --json > result.json
   flatselect search studies/digits.toml --set training.epochs=5 --set study.name=short
+  flatselect search studies/digits_pareto.toml                  # score against size
 
 The same command goes on where an interrupted search stopped; a higher --trials adds to a finished one."""
 
@@ -66,7 +67,9 @@ def search(
     if as_json:
         print_json(result.to_json())
     else:
-        print_trials(result.trials, result.ranking)
+        print_trials(result.trials, result.ranking, result.pareto_front)
+    if result.enough_because is not None:
+        click.echo(f"no more trials were started: {result.enough_because}", err=True)
     if result.interrupted:
         click.echo(f"interrupted; go on with: flatselect search {study}", err=True)
         sys.exit(130)

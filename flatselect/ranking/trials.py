@@ -15,12 +15,16 @@ def rank_trials(trials: Sequence[TrialRecord]) -> list[int]:
     they were measured last, and so is its prediction. Scores end at 0 and 1: of two that tie there, the one with the
     higher training score − predicted gap is better. Then a complete trial is, then the narrower interval of the gap,
     then the lower number. Complete trials without a prediction follow, by training score. Failed and running trials,
-    and pruned ones without a prediction, are left out. Audited scores are not read.
+    and pruned ones without a prediction, are left out, and so are those that were trained again on all labelled data:
+    the network of the complete retraining stands for the candidate. Audited scores are not read.
     """
+    superseded = {trial.retrains for trial in trials if trial.state == "COMPLETE"}
     ranked = [
         trial
         for trial in trials
-        if trial.state in _RANKED_STATES and (trial.prediction is not None or trial.state == "COMPLETE")
+        if trial.number not in superseded
+        and trial.state in _RANKED_STATES
+        and (trial.prediction is not None or trial.state == "COMPLETE")
     ]
     return [trial.number for trial in sorted(ranked, key=_sort_key)]
 

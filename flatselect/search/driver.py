@@ -8,16 +8,21 @@ import optuna
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
-from flatselect.pruning import CALIBRATION_ATTRIBUTE, INTERVAL_ATTRIBUTE, PRUNED_ATTRIBUTE
-from flatselect.records import Failure, Prediction
+from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
+from flatselect.records import Failure
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
-from flatselect.search.running_trial import FAILURE_ATTRIBUTE, FLATNESS_ATTRIBUTE, RunningTrial
+from flatselect.search.retraining import choose_retraining, enqueue_retraining
+from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
+from flatselect.search.stopping import ImprovementStop
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy
+from flatselect.search.telling import OptunaTeller
+from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
+from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
 
 TrialState = optuna.trial.TrialState
 _HEARTBEAT_SECONDS = 10.0
@@ -44,15 +49,15 @@ class Driver:
         self._config = config
         self._study = opened.study
         self._study.pruner = make_pruner(config.pruner)
+        self._teller = OptunaTeller(self._study, config.study.minimize)
         self._writer = opened.writer
+        self._reader = opened.reader
         self._backend = backend
         self._observer = observer
         self._calibration = calibration
-        self._curves = opened.reader.measurements()
-        # The driver is the study's only writer, so what it has seen is what there is: Optuna need not be asked again.
-        trials = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
-        self._states = {trial.number: trial.state for trial in trials}
-        self._calibration_trials = {trial.number for trial in trials if trial.user_attrs.get(CALIBRATION_ATTRIBUTE)}
+        self._book = TrialBook(self._study.get_trials(deepcopy=False), opened.reader.measurements())
+        self._stop = ImprovementStop(config)
+        self._n_to_retrain = 0  # waiting in Optuna's queue
         self._folder = get_checkpoint_folder(config, opened)
         self._idle = deque(range(backend.info.n_workers))
         self._running: dict[int, RunningTrial] = {}  # by worker
@@ -72,18 +77,33 @@ class Driver:
             self._calibrate_if_due()
             if self._calibration.predictor is not None:
                 # A run may have died between fitting the calibrator and saying what it predicts.
-                self._predict_last(self._find_trials(TrialState.COMPLETE, TrialState.PRUNED))
-            while self._keep_going():
-                for worker, reply in self._backend.wait(_WAIT_SECONDS):
-                    self._handle(worker, reply)
-                self._beat()
-                self._show()
+                self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
+            self._run_trials()
             if not self.stop_requested and self.stopped_because is None:
                 # A time limit may have come before the last calibration trial: predict from those there are.
                 self._calibrate_if_due(is_final=True)
+            if not self.stop_requested and self.stopped_because is None:
+                self._retrain_best()
         finally:
             for running in [*self._running.values(), *self._trained, *self._waiting]:
                 self._writer.end_attempt(running.number, running.attempt, "interrupted")
+
+    def _run_trials(self) -> None:
+        while self._keep_going():
+            for worker, reply in self._backend.wait(_WAIT_SECONDS):
+                self._handle(worker, reply)
+            self._beat()
+            self._show()
+
+    def _retrain_best(self) -> None:
+        numbers = choose_retraining(self._reader.trials(include_audits=False), self._config.study.retrain_top)
+        if numbers:
+            self._observer.say(
+                f"training the best again, on all labelled images: trials {', '.join(map(str, numbers))}"
+            )
+            enqueue_retraining(self._study, numbers)
+            self._n_to_retrain = len(numbers)
+            self._run_trials()
 
     def _keep_going(self) -> bool:
         """Gives idle workers their next trial; False once nothing runs and nothing may start."""
@@ -104,26 +124,39 @@ class Driver:
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
             return None
-        if len(self._states) >= options.trials:
+        if not self._n_to_retrain and (self._book.n_searched >= options.trials or self._is_enough()):
             return None
-        self._study.sampler = make_sampler(options, len(self._states))
-        is_calibration = self._needs_calibration_trial()
+        self._study.sampler = make_sampler(options, len(self._book.states))
         trial = self._study.ask()
+        retrains = trial.user_attrs.get(RETRAINS_ATTRIBUTE)
+        is_calibration = retrains is None and self._needs_calibration_trial()
         trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
-        self._states[trial.number] = TrialState.RUNNING
-        if is_calibration:
-            self._calibration_trials.add(trial.number)
+        candidate = suggest(trial, self._config)
+        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_retraining=retrains is not None)
+        self._n_to_retrain -= retrains is not None and self._n_to_retrain > 0
         return RunningTrial(
             trial,
-            suggest(trial, self._config),
+            candidate,
             is_calibration,
             make_checkpoint_path(self._folder, trial.number),
+            retrains=retrains,
         )
 
     def _needs_calibration_trial(self) -> bool:
         """Whether the next trial holds out a part: those that failed before are replaced."""
-        alive = [number for number in self._calibration_trials if self._states[number] != TrialState.FAIL]
-        return self._calibration.may_grow and len(alive) < self._calibration.n_trials_wanted
+        return self._calibration.may_grow and self._book.n_calibration_alive < self._calibration.n_trials_wanted
+
+    @property
+    def enough_because(self) -> str | None:
+        """Why no more trials were started though there were to be more."""
+        return self._stop.because
+
+    def _is_enough(self) -> bool:
+        was_enough = self._stop.because is not None
+        is_enough = self._stop.is_enough(self._book.params, self._book.predicted)
+        if is_enough and not was_enough:
+            self._observer.say(f"no new trial starts: {self._stop.because}")
+        return is_enough
 
     def _start(self, worker: int, running: RunningTrial) -> None:
         self._writer.start_attempt(
@@ -155,7 +188,7 @@ class Driver:
         self.status.n_epochs_run += report.epoch > running.epoch and not report.resumed_at
         running.epoch = report.epoch
         running.add_to_curve(report.measurements)
-        self._curves[running.number] = running.curve
+        self._book.curves[running.number] = running.curve
         self._writer.add_measurements(running.number, running.attempt, report.measurements)
         if report.checkpoint is not None:
             file = report.checkpoint
@@ -208,20 +241,10 @@ class Driver:
             else:
                 running.prediction = self._calibration.predict(running.number, measurement)
                 value = running.prediction.predicted_test_score
-                running.trial.set_user_attr(INTERVAL_ATTRIBUTE, list(running.prediction.predicted_test_score_interval))
-            running.trial.set_user_attr(FLATNESS_ATTRIBUTE, measurement.relative_gap_flatness)
-            running.trial.report(value, measurement.epoch)
-            running.reported.add(measurement.epoch)
+            self._teller.report(running, value, measurement)
             is_to_be_asked = True
-        if is_to_be_asked and not is_last and not running.is_calibration and running.trial.should_prune():
-            return self._explain_pruning(running)
-        return None
-
-    def _explain_pruning(self, running: RunningTrial) -> str:
-        pruner = self._study.pruner
-        explain = getattr(pruner, "explain", None)
-        frozen = self._study.get_trials(deepcopy=False)[running.number]
-        return (explain and explain(self._study, frozen)) or type(pruner).__name__
+        may_be_pruned = is_to_be_asked and not is_last and running.may_be_pruned
+        return self._teller.why_prune(running) if may_be_pruned else None
 
     def _finish(self, running: RunningTrial) -> None:
         """Tells Optuna the trial's value, once there is a calibrator to say it."""
@@ -235,7 +258,7 @@ class Driver:
         else:
             running.prediction = running.prediction or self._calibration.predict(running.number, last)
             value = running.prediction.predicted_test_score
-            self._note_best(running.number, running.prediction)
+            self._book.predicted[running.number] = running.prediction
         self._writer.end_attempt(running.number, running.attempt, "complete")
         self._tell(running, TrialState.COMPLETE, value)
         self._failures_in_row = 0
@@ -266,16 +289,16 @@ class Driver:
         self.stopped_because = f"trial {running.number}: {failure}; the same command goes on with it"
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
-        self._study.tell(running.number, value, state=state, skip_if_finished=True)
-        self._states[running.number] = state
+        self._teller.tell(running, state, value)
+        self._book.states[running.number] = state
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it.
 
         Where there is one already, it is fitted anew with every calibration trial that ends.
         """
-        numbers = self._find_calibration_trials()
-        curves = {number: self._curves[number] for number in numbers}
+        numbers = self._book.find_calibrated()
+        curves = {number: self._book.curves[number] for number in numbers}
         if self._calibration.predictor is not None:
             if self._calibration.lacks_any(curves):
                 self._calibration.fit(curves)
@@ -301,38 +324,22 @@ class Driver:
         wanted = self._calibration.n_trials_wanted
         return f" of the {wanted} that calibration.trials asks for" if n_trials < wanted else ""
 
-    def _find_calibration_trials(self) -> list[int]:
-        """The calibration trials that came to their end."""
-        return [number for number in self._find_trials(TrialState.COMPLETE) if number in self._calibration_trials]
-
-    def _find_trials(self, *states: TrialState) -> list[int]:
-        """The trials in one of these states."""
-        return sorted(number for number, state in self._states.items() if state in states)
-
     def _calibration_trials_ended(self) -> bool:
-        ended = all(self._states[number].is_finished() for number in self._calibration_trials)
-        is_last = not self._needs_calibration_trial() or len(self._states) >= self._config.study.trials
-        return ended and is_last and bool(self._calibration_trials)
+        is_last = not self._needs_calibration_trial() or self._book.n_searched >= self._config.study.trials
+        return is_last and self._book.all_calibration_ended()
 
     def _predict_last(self, numbers: list[int]) -> None:
         """What the new calibrator says of trials that ended before it."""
         for number in numbers:
-            measured = [measurement for measurement in self._curves.get(number, []) if measurement.is_measured]
-            if measured:
-                prediction = self._calibration.predict(number, measured[-1])
-                if self._states[number] == TrialState.COMPLETE:
-                    self._note_best(number, prediction)
+            if (measurement := self._book.last_measured(number)) is not None:
+                prediction = self._calibration.predict(number, measurement)
+                if self._book.states[number] == TrialState.COMPLETE:
+                    self._book.predicted[number] = prediction
 
     def _predict_again(self) -> None:
         """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
-        self.status.best = None
-        self._calibration.predict_all(self._curves)
-        self._predict_last(self._find_trials(TrialState.COMPLETE))
-
-    def _note_best(self, number: int, prediction: Prediction) -> None:
-        best = self.status.best
-        if best is None or prediction.predicted_test_score > best[1].predicted_test_score:
-            self.status.best = number, prediction
+        self._calibration.predict_all(self._book.curves)
+        self._predict_last(self._book.find(TrialState.COMPLETE))
 
     def _release(self, worker: int) -> None:
         del self._running[worker]
@@ -345,14 +352,6 @@ class Driver:
         low, high = running.prediction.predicted_test_score_interval
         return f"predicted test score {running.prediction.predicted_test_score:.4f} [{low:.4f}, {high:.4f}]"
 
-    def _mean_epochs(self) -> float:
-        """Epochs a trial takes: of those seen so far, else what the study file says."""
-        lengths = [curve[-1].epoch for number, curve in self._curves.items() if curve and not self._is_running(number)]
-        return sum(lengths) / len(lengths) if lengths else float(self._config.training.epochs)
-
-    def _is_running(self, number: int) -> bool:
-        return any(running.number == number for running in self._running.values())
-
     def _beat(self) -> None:
         if time.monotonic() - self._beaten > _HEARTBEAT_SECONDS:
             self._beaten = time.monotonic()
@@ -360,12 +359,16 @@ class Driver:
                 raise SearchError("another process took this search for dead and goes on with it; this one stops")
 
     def _show(self) -> None:
-        status, counts = self.status, Counter(self._states.values())
+        status, counts = self.status, Counter(self._book.states.values())
         status.n_done, status.n_pruned = counts[TrialState.COMPLETE], counts[TrialState.PRUNED]
         status.n_failed = counts[TrialState.FAIL]
         status.running = {running.number: running.epoch for running in self._running.values()}
         status.seconds = time.monotonic() - self._started
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
-        n_to_come = max(0, self._config.study.trials - len(self._states))
-        status.epochs_left += n_to_come * self._mean_epochs()
+        status.n_trials = self._config.study.trials + len(self._book.retraining) + self._n_to_retrain
+        n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
+        running_numbers = [running.number for running in self._running.values()]
+        mean_epochs = self._book.mean_epochs(running_numbers, float(self._config.training.epochs))
+        status.epochs_left += (n_to_come + self._n_to_retrain) * mean_epochs
+        status.best = self._book.best
         self._observer.show(status)

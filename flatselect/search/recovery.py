@@ -10,14 +10,14 @@ import psutil
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
-from flatselect.pruning import CALIBRATION_ATTRIBUTE
+from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
-from flatselect.store.study_reader import RunRecord
+from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
 
 STALE_SECONDS = 60.0
 
@@ -54,7 +54,7 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
         trial = optuna.trial.Trial(opened.study, frozen._trial_id)
         is_calibration = frozen.user_attrs.get(CALIBRATION_ATTRIBUTE)
         if is_calibration is None:  # the run died between asking for the trial and saying what it is
-            is_calibration = frozen.number < config.calibration.n_trials
+            is_calibration = frozen.number < config.calibration.n_trials and RETRAINS_ATTRIBUTE not in frozen.user_attrs
             trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
         adopted.append(
             RunningTrial(
@@ -64,7 +64,8 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
                 make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
                 attempt=last.attempt + 1 if last else 1,
                 curve=list(curves.get(frozen.number, [])),
-                reported=set(frozen.intermediate_values),
+                reported=set(read_reports(frozen)),
+                retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
             )
         )
     return adopted

@@ -25,6 +25,7 @@ from flatselect.search.inline_backend import InlineBackend
 from flatselect.search.protocol import Backend, SearchImages, WorkerSettings
 from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
+from flatselect.search.retraining import choose_retraining
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search_space import suggest
@@ -68,7 +69,7 @@ def _go_on(
 ) -> SearchResult:
     assert config.study.storage is not None
     if not _is_anything_left(config, opened, audit_set):
-        return read_result(opened, config.study.storage)
+        return read_result(opened, config.study)
     # Before Ray starts: a broken calibrator file and a search that is already running are found at once.
     calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
     run_uid, outcome = start_run(config, opened), "failed"
@@ -88,7 +89,8 @@ def _go_on(
         opened.writer.end_run(run_uid, outcome)
     return read_result(
         opened,
-        config.study.storage,
+        config.study,
+        enough_because=driver.enough_because,
         stopped_because=driver.stopped_because,
         interrupted=driver.stop_requested,
     )
@@ -97,7 +99,8 @@ def _go_on(
 def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:
     trials = opened.reader.trials(include_audits=False)
     is_unfinished = [t.state == "RUNNING" or (t.state == "COMPLETE" and t.prediction is None) for t in trials]
-    if len(trials) < config.study.trials or any(is_unfinished):
+    n_searched = sum(trial.retrains is None for trial in trials)
+    if n_searched < config.study.trials or any(is_unfinished) or choose_retraining(trials, config.study.retrain_top):
         return True
     return audit_set is not None and bool(find_unaudited(opened, audit_set))
 

@@ -24,6 +24,7 @@ class RunningTrial:
         curve: Measured epochs so far, oldest first.
         reported: Epochs that Optuna has been told.
         prediction: Of the newest measured epoch.
+        retrains: The trial whose candidate this one trains again.
     """
 
     trial: optuna.Trial
@@ -36,6 +37,12 @@ class RunningTrial:
     curve: list[EpochMeasurement] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
     prediction: Prediction | None = None
+    retrains: int | None = None
+
+    @property
+    def may_be_pruned(self) -> bool:
+        """Neither a trial that the calibrator needs the end of, nor one of the best that is trained to the end."""
+        return not self.is_calibration and self.retrains is None
 
     @property
     def number(self) -> int:

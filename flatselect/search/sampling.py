@@ -18,6 +18,8 @@ def make_sampler(options: StudySection, trial_number: int) -> optuna.samplers.Ba
             return optuna.samplers.RandomSampler(seed=seed)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=options.population)
 
 
 def make_pruner(options: PrunerSection) -> optuna.pruners.BasePruner:

@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
+from flatselect.search.telling import list_directions
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
@@ -20,6 +21,7 @@ from flatselect.store.study_writer import StudyWriter
 # What earlier trials were made under. Where to look for data (its fingerprint is compared), and how many trials,
 # workers or seconds, may change.
 _LASTING_SECTIONS = ("data", "search_space", "model", "training", "measure", "calibration")
+_LASTING_STUDY_KEYS = ("seed", "minimize")
 _PASSING_KEYS = {"data.train", "data.root", "data.download", "data.loader_workers", "data.audit", "data.audit_size"}
 
 
@@ -52,7 +54,7 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     storage = make_optuna_storage(url)
     ensure_schema(engine)
     study = optuna.create_study(
-        study_name=config.study.name, storage=storage, direction=config.study.direction, load_if_exists=True
+        study_name=config.study.name, storage=storage, directions=list_directions(config.study), load_if_exists=True
     )
     uid = study.user_attrs.get(UID_ATTRIBUTE)
     data = {
@@ -105,8 +107,10 @@ def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
             was = old.get(key, _find_default(section, key))
             if path not in _PASSING_KEYS and was != new.get(key):
                 yield f"{path}: was {was!r}, is {new.get(key)!r}"
-    if before["study"].get("seed") != now["study"].get("seed"):
-        yield f"study.seed: was {before['study'].get('seed')}, is {now['study'].get('seed')}"
+    for key in _LASTING_STUDY_KEYS:
+        was = before["study"].get(key, _find_default("study", key))
+        if was != now["study"].get(key):
+            yield f"study.{key}: was {was!r}, is {now['study'].get(key)!r}"
 
 
 def _find_default(section: str, key: str) -> Any:

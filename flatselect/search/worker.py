@@ -20,7 +20,7 @@ from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head import find_head
 from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
-from flatselect.records import EpochMeasurement, Failure
+from flatselect.records import LATENCY, EpochMeasurement, Failure
 from flatselect.search.protocol import (
     AuditReply,
     AuditRequest,
@@ -33,6 +33,7 @@ from flatselect.search_space import Candidate, make_candidate
 from flatselect.training.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
+from flatselect.training.latency import measure_latency
 from flatselect.training.seeding import derive_seed, seeded
 
 
@@ -167,6 +168,8 @@ class _TrialInTraining:
             batch_size=options.batch_size,
             device=device,
         )
+        if "latency" in self._config.study.minimize:
+            measured = dataclasses.replace(measured, companions=measured.companions | {LATENCY: self._find_latency()})
         return dataclasses.replace(
             measured,
             holdout_score=holdout.score if holdout else None,
@@ -175,6 +178,12 @@ class _TrialInTraining:
             train_seconds=train_seconds,
             measure_seconds=time.perf_counter() - started,
         )
+
+    def _find_latency(self) -> float:
+        """Measured once: it does not change as the weights do, and an objective must not differ from epoch to epoch."""
+        if self._curve and (known := self._curve[-1].latency_ms) is not None:
+            return known
+        return measure_latency(self.trainer.model, self._probe.images[: self._config.measure.latency_batch_size])
 
     def _split(self, dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.assignment.is_calibration:

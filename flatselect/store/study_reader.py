@@ -28,6 +28,7 @@ from flatselect.store.tables import (
 )
 
 __all__ = [
+    "RETRAINS_ATTRIBUTE",
     "UID_ATTRIBUTE",
     "AttemptRecord",
     "CheckpointRecord",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 UID_ATTRIBUTE = "flatselect:uid"
+RETRAINS_ATTRIBUTE = "flatselect:retrains"
 
 
 class StudyReader:
@@ -189,6 +191,7 @@ class StudyReader:
                     failure=str(failure) if failure else None,
                     model=attempt.model if attempt else "",
                     seconds=seconds,
+                    retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
                 )
             )
         return trials

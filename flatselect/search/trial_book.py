@@ -1,0 +1,77 @@
+"""What a driver knows of every trial of its study. It is the only writer, so nothing else has to be asked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from flatselect.pruning import CALIBRATION_ATTRIBUTE
+from flatselect.records import EpochMeasurement, Prediction
+from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
+
+
+class TrialBook:
+    """States, roles, curves and last predictions of the trials that have begun, by number.
+
+    Attributes:
+        states: Optuna's.
+        params: What was suggested.
+        curves: Measured epochs, oldest first.
+        predicted: The latest predictions of complete trials.
+        calibration: The trials that hold out a part.
+        retraining: The trials that train another one's candidate again.
+    """
+
+    def __init__(self, trials: Iterable[FrozenTrial], curves: dict[int, list[EpochMeasurement]]) -> None:
+        begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+        self.states = {trial.number: trial.state for trial in begun}
+        self.params: dict[int, Mapping[str, Any]] = {trial.number: trial.params for trial in begun}
+        self.curves = curves
+        self.predicted: dict[int, Prediction] = {}
+        self.calibration = {trial.number for trial in begun if trial.user_attrs.get(CALIBRATION_ATTRIBUTE)}
+        self.retraining = {trial.number for trial in begun if RETRAINS_ATTRIBUTE in trial.user_attrs}
+
+    def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_retraining: bool) -> None:
+        """A trial that begins."""
+        self.states[number] = TrialState.RUNNING
+        self.params[number] = params
+        if is_calibration:
+            self.calibration.add(number)
+        if is_retraining:
+            self.retraining.add(number)
+
+    @property
+    def n_searched(self) -> int:
+        """Trials that have begun, less those that train another one's candidate again."""
+        return len(self.states) - len(self.retraining)
+
+    @property
+    def n_calibration_alive(self) -> int:
+        """Calibration trials that have not failed."""
+        return sum(self.states[number] != TrialState.FAIL for number in self.calibration)
+
+    @property
+    def best(self) -> tuple[int, Prediction] | None:
+        """The complete trial of the highest predicted test score; of equal ones, the first to be predicted."""
+        return max(self.predicted.items(), key=lambda item: item[1].predicted_test_score, default=None)
+
+    def find(self, *states: TrialState) -> list[int]:
+        """The trials in one of these states."""
+        return sorted(number for number, state in self.states.items() if state in states)
+
+    def find_calibrated(self) -> list[int]:
+        """The calibration trials that came to their end."""
+        return [number for number in self.find(TrialState.COMPLETE) if number in self.calibration]
+
+    def all_calibration_ended(self) -> bool:
+        """Whether there are calibration trials, and none of them runs."""
+        return bool(self.calibration) and all(self.states[number].is_finished() for number in self.calibration)
+
+    def last_measured(self, number: int) -> EpochMeasurement | None:
+        """The newest epoch of a trial at which flatness was measured."""
+        return next((m for m in reversed(self.curves.get(number, [])) if m.is_measured), None)
+
+    def mean_epochs(self, running: Sequence[int], default: float) -> float:
+        """Epochs an ended trial took."""
+        lengths = [curve[-1].epoch for number, curve in self.curves.items() if curve and number not in running]
+        return sum(lengths) / len(lengths) if lengths else default
