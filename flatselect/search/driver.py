@@ -267,6 +267,8 @@ class Driver:
 
     def _prune(self, running: RunningTrial, reason: str) -> None:
         running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
+        if running.prediction is not None:
+            self._book.predicted[running.number] = running.prediction
         self._writer.end_attempt(running.number, running.attempt, "pruned", pruned_because=reason)
         self._tell(running, TrialState.PRUNED)
         self._failures_in_row = 0
@@ -332,14 +334,12 @@ class Driver:
         """What the new calibrator says of trials that ended before it."""
         for number in numbers:
             if (measurement := self._book.last_measured(number)) is not None:
-                prediction = self._calibration.predict(number, measurement)
-                if self._book.states[number] == TrialState.COMPLETE:
-                    self._book.predicted[number] = prediction
+                self._book.predicted[number] = self._calibration.predict(number, measurement)
 
     def _predict_again(self) -> None:
         """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
         self._calibration.predict_all(self._book.curves)
-        self._predict_last(self._book.find(TrialState.COMPLETE))
+        self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
 
     def _release(self, worker: int) -> None:
         del self._running[worker]

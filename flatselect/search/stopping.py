@@ -46,7 +46,8 @@ class ImprovementStop:
 
         Args:
             params: What was suggested, by trial.
-            predicted: The latest predictions of complete trials.
+            predicted: The latest predictions of complete trials, and of pruned ones, whose scores are lower than they
+                might have become: where they lie, little is to be had.
         """
         bound, n = self._config.study.stop_improvement, len(predicted)
         if bound is None or self.because is not None or n < LEAST_TRIALS or n == self._n_judged:

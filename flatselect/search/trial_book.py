@@ -17,7 +17,7 @@ class TrialBook:
         states: Optuna's.
         params: What was suggested.
         curves: Measured epochs, oldest first.
-        predicted: The latest predictions of complete trials.
+        predicted: The latest predictions of complete and of pruned trials.
         calibration: The trials that hold out a part.
         retraining: The trials that train another one's candidate again.
     """
@@ -53,7 +53,8 @@ class TrialBook:
     @property
     def best(self) -> tuple[int, Prediction] | None:
         """The complete trial of the highest predicted test score; of equal ones, the first to be predicted."""
-        return max(self.predicted.items(), key=lambda item: item[1].predicted_test_score, default=None)
+        complete = [item for item in self.predicted.items() if self.states[item[0]] == TrialState.COMPLETE]
+        return max(complete, key=lambda item: item[1].predicted_test_score, default=None)
 
     def find(self, *states: TrialState) -> list[int]:
         """The trials in one of these states."""
