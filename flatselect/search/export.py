@@ -1,17 +1,30 @@
 """Exported models: weights, architecture and provenance in one file, and the way back."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
 from flatselect.errors import CheckpointError, SearchError, StoreError
 from flatselect.models.factories import build_model, is_own_code
 from flatselect.ranking import rank_trials
+from flatselect.records import TrialRecord
+from flatselect.search.greedy_average import (
+    AverageAssessor,
+    TriedTrial,
+    WeightAverage,
+    average_greedily,
+    find_ingredients,
+)
+from flatselect.search.study_images import reload_images
 from flatselect.search.versions import collect_versions
+from flatselect.search.weight_average import Weights
 from flatselect.search_space import make_candidate
-from flatselect.store.study_reader import StudyReader
+from flatselect.store.study_reader import CheckpointRecord, StudyReader
 from flatselect.training.checkpoint import CheckpointFile, hash_file, load_checkpoint, save_checkpoint
 from flatselect.training.seeding import seeded
 
@@ -31,38 +44,111 @@ def export_model(reader: StudyReader, trial: int | None, path: str | Path) -> Ch
         SearchError: The trial has no weights to export.
         CheckpointError: Its checkpoint is gone, or is not the one that the database remembers.
     """
-    trials = {record.number: record for record in reader.trials(include_audits=False)}
-    if trial is None:
-        ranking = rank_trials(list(trials.values()))
+    chosen = _choose_trial(reader.trials(include_audits=False), trial)
+    file = _find_checkpoint(reader, chosen)
+    weights = load_checkpoint(file.path)["model"]
+    return save_checkpoint(Path(path), _make_content(reader, chosen, weights), file.epoch)
+
+
+def export_average(
+    reader: StudyReader,
+    trial: int | None,
+    n_best: int,
+    path: str | Path,
+    show: Callable[[TriedTrial], None] = lambda tried: None,
+) -> tuple[CheckpointFile, WeightAverage]:
+    """Writes the average of a trial's weights and of those of the best trials that are predicted to make it better.
+
+    It starts from the trial, goes through those of the `n_best` first of the ranking that have its architecture, best
+    first, and adds each with which the average is predicted to score higher than without it (`average_greedily`). If
+    none is, the file holds the trial's own weights, as `export_model` writes them. What was tried stands in the
+    provenance under "average". No audit is looked at.
+
+    Args:
+        reader: Of the study.
+        trial: The number of the trial to start from; None for the best of the ranking.
+        n_best: How many of the ranking are looked at.
+        path: A `.pt` file; it is read with `weights_only=True`.
+        show: Is called after each trial that was tried.
+
+    Raises:
+        StoreError: The study has no such trial.
+        SearchError: None of the others has its architecture, there is no calibrator yet, the training images are not
+            those of the search, or the trial has no weights.
+        DataError: The training images cannot be loaded.
+        ModelError: The network cannot be built here.
+        CheckpointError: The trial's checkpoint is gone, or is not the one that the database remembers.
+    """
+    trials = reader.trials(include_audits=False)
+    chosen = _choose_trial(trials, trial)
+    config = StudyConfig.from_dict(reader.config())
+    ingredients = {other.number: other for other in [chosen, *find_ingredients(config, trials, chosen, n_best)]}
+    calibrator = reader.latest_calibrator()
+    if calibrator is None:
+        raise SearchError(
+            f"study {reader.name()!r} has no calibrator yet, so nothing predicts how an average would do; "
+            "let its calibration trials finish first, or leave out --average"
+        )
+    file = _find_checkpoint(reader, chosen)
+    assessor = AverageAssessor(
+        config,
+        make_candidate(config, chosen.params),
+        reload_images(config, reader.data()),
+        GapPredictor.from_dict(calibrator[1]),
+        "cuda" if torch.cuda.is_available() and config.ray.gpus_per_trial != 0 else "cpu",
+    )
+    average = average_greedily(
+        assessor,
+        list(ingredients),
+        lambda number: load_checkpoint(_find_checkpoint(reader, ingredients[number]).path)["model"],
+        show,
+    )
+    content = _make_content(reader, chosen, average.result.weights, average)
+    return save_checkpoint(Path(path), content, file.epoch), average
+
+
+def _choose_trial(trials: Sequence[TrialRecord], number: int | None) -> TrialRecord:
+    by_number = {trial.number: trial for trial in trials}
+    if number is None:
+        ranking = rank_trials(trials)
         if not ranking:
             raise SearchError("no trial of this study is ranked yet; let the search finish some first")
-        trial = ranking[0]
-    if trial not in trials:
-        raise StoreError(f"no trial {trial} in this study; it has {len(trials)}, from 0")
-    file = reader.checkpoint(trial)
+        number = ranking[0]
+    if number not in by_number:
+        raise StoreError(f"no trial {number} in this study; it has {len(trials)}, from 0")
+    return by_number[number]
+
+
+def _find_checkpoint(reader: StudyReader, trial: TrialRecord) -> CheckpointRecord:
+    file = reader.checkpoint(trial.number)
     if file is None:
-        raise SearchError(f"trial {trial} has no checkpoint ({trials[trial].failure or trials[trial].state})")
+        raise SearchError(f"trial {trial.number} has no checkpoint ({trial.failure or trial.state})")
     if Path(file.path).exists() and hash_file(Path(file.path)) != file.sha256:
-        raise CheckpointError(f"{file.path}: changed since trial {trial} wrote it (its SHA-256 differs)")
-    state = load_checkpoint(file.path)
+        raise CheckpointError(f"{file.path}: changed since trial {trial.number} wrote it (its SHA-256 differs)")
+    return file
+
+
+def _make_content(
+    reader: StudyReader, trial: TrialRecord, weights: Weights, average: WeightAverage | None = None
+) -> dict[str, Any]:
     config = StudyConfig.from_dict(reader.config())
-    candidate = make_candidate(config, trials[trial].params)
+    candidate = make_candidate(config, trial.params)
     data = reader.data()
-    content = {
+    provenance = {
+        "trial": trial.to_json(),
+        "data": data,
+        "study": config.to_dict(),
+        "versions": collect_versions(),
+    }
+    return {
         "kind": EXPORTED_KIND,
         "model": candidate.model,
         "model_args": candidate.model_args,
         "input_shape": list(data["input_shape"]),
         "class_names": list(data["class_names"]),
-        "state_dict": state["model"],
-        "provenance": {
-            "trial": trials[trial].to_json(),
-            "data": data,
-            "study": config.to_dict(),
-            "versions": collect_versions(),
-        },
+        "state_dict": weights,
+        "provenance": provenance if average is None else provenance | {"average": average.to_json()},
     }
-    return save_checkpoint(Path(path), content, file.epoch)
 
 
 def load(path: str | Path, *, factory: str | None = None) -> nn.Module:

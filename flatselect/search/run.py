@@ -14,7 +14,7 @@ import torch
 
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
-from flatselect.data.loading import load_audit_set, load_training_set, load_unlabeled_set
+from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import ModelError, SearchError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
@@ -28,9 +28,10 @@ from flatselect.search.result import SearchResult, read_result
 from flatselect.search.retraining import choose_retraining
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
+from flatselect.search.study_images import load_unlabeled_sample
 from flatselect.search_space import suggest
 from flatselect.store.optuna_storage import translate_optuna_errors
-from flatselect.training.seeding import derive_seed, seeded
+from flatselect.training.seeding import seeded
 
 _TRIED_CANDIDATES = 3
 
@@ -55,7 +56,7 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     dataset = load_training_set(config.data, config.study.seed)
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
-    images = SearchImages(dataset, _load_unlabeled(config, dataset))
+    images = SearchImages(dataset, load_unlabeled_sample(config, dataset))
     _check_candidates(config, dataset)
     with (
         translate_optuna_errors(config.study.storage),
@@ -103,15 +104,6 @@ def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset
     if n_searched < config.study.trials or any(is_unfinished) or choose_retraining(trials, config.study.retrain_top):
         return True
     return audit_set is not None and bool(find_unaudited(opened, audit_set))
-
-
-def _load_unlabeled(config: StudyConfig, dataset: Dataset) -> Dataset | None:
-    if config.data.unlabeled is None:
-        return None
-    section = config.data.model_copy(update={"train": config.data.unlabeled})
-    unlabeled = load_unlabeled_set(section, dataset)
-    generator = torch.Generator().manual_seed(derive_seed(config.study.seed, "unlabeled"))
-    return unlabeled.subset(torch.randperm(len(unlabeled), generator=generator)[: config.data.unlabeled_size])
 
 
 def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
