@@ -18,6 +18,9 @@ class CalibrationRow:
         epoch: Epochs trained.
         features: Of `FEATURE_NAMES`, as `make_features` gives them; NaN or absent where missing.
         test_gap: Measured: training score − held-out score, in [-1, 1].
+        cluster: What the group belongs to, such as a data set, where the calibration is to speak for others than those
+            it has seen: intervals are then made by holding out whole clusters. None where it speaks for more of the
+            same.
 
     Raises:
         CalibrationError: A feature nobody knows or that is infinite, or a gap that no two accuracies have.
@@ -27,6 +30,7 @@ class CalibrationRow:
     epoch: int
     features: dict[str, float]
     test_gap: float
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         where = f"calibration row of group {self.group!r}, epoch {self.epoch}"
@@ -46,7 +50,8 @@ class CalibrationRow:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a missing feature is None, since JSON knows no NaN."""
         features = {name: None if math.isnan(value) else value for name, value in self.features.items()}
-        return {"group": self.group, "epoch": self.epoch, "features": features, "test_gap": self.test_gap}
+        cluster = {} if self.cluster is None else {"cluster": self.cluster}
+        return {"group": self.group, **cluster, "epoch": self.epoch, "features": features, "test_gap": self.test_gap}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -54,7 +59,8 @@ class CalibrationRow:
         features = {
             str(name): math.nan if value is None else float(value) for name, value in values["features"].items()
         }
-        return cls(str(values["group"]), int(values["epoch"]), features, float(values["test_gap"]))
+        cluster = None if values.get("cluster") is None else str(values["cluster"])
+        return cls(str(values["group"]), int(values["epoch"]), features, float(values["test_gap"]), cluster)
 
 
 def make_calibration_row(group: str, measurement: EpochMeasurement) -> CalibrationRow:

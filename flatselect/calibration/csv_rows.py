@@ -16,6 +16,7 @@ _MEASURED = ("train_score", "train_loss", "n_train_images", "n_parameters", "rel
 _COMPANION = "companion_"
 _FLATNESS = ("log_relative_gap_flatness", "relative_gap_flatness")
 _GROUPS = ("group", "trial")
+_CLUSTER = "cluster"
 _TEST_SCORES = ("test_score", "holdout_score")
 _RANGES = {
     "test_gap": (-1.0, 1.0),
@@ -75,8 +76,9 @@ def read_csv_rows(path: str | Path) -> CsvRows:
     Columns are `FEATURE_NAMES`, or what they are made of, as `flatselect query --epochs --csv` names it
     (`relative_gap_flatness`, `train_score`, `train_loss`, `n_train_images`, `n_parameters`, `companion_...`). One of
     `log_relative_gap_flatness` and `relative_gap_flatness` is needed, and `test_gap` or `train_score` with `test_score`
-    (or `holdout_score`). `group` (or `trial`) says which rows belong together, without it each stands alone; `epoch` is
-    optional. An empty cell is a missing value. A line without a test gap is left out.
+    (or `holdout_score`). `group` (or `trial`) says which rows belong together, without it each stands alone; `epoch`
+    and `cluster` (see `CalibrationRow`) are optional. An empty cell is a missing value. A line without a test gap is
+    left out.
 
     Raises:
         CalibrationError: The file cannot be read, a column is lacking or named twice, or a cell is no number in its
@@ -110,7 +112,7 @@ def _check_columns(path: str | Path, names: list[str]) -> None:
 
 
 def _is_known(name: str) -> bool:
-    known = (*FEATURE_NAMES, *_MEASURED, *_GROUPS, *_TEST_SCORES, "test_gap", "epoch")
+    known = (*FEATURE_NAMES, *_MEASURED, *_GROUPS, *_TEST_SCORES, "test_gap", "epoch", _CLUSTER)
     return name in known or name.startswith(_COMPANION)
 
 
@@ -142,4 +144,5 @@ def _make_row(line: _Line) -> CalibrationRow | None:
     if math.isnan(gap):
         return None
     group = next((text for name in _GROUPS if (text := line.cells.get(name, "").strip())), line.place)
-    return CalibrationRow(group, 0 if math.isnan(epoch) else int(epoch), features, gap)
+    cluster = line.cells.get(_CLUSTER, "").strip() or None
+    return CalibrationRow(group, 0 if math.isnan(epoch) else int(epoch), features, gap, cluster)

@@ -1,5 +1,6 @@
 """The regressor from features of a measurement to its test gap, with intervals and a warning of extrapolation."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -12,7 +13,13 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from flatselect.calibration.estimator_choice import EstimatorChoice, choose_estimator_name, tune_estimator
 from flatselect.calibration.estimators import ESTIMATOR_NAMES, Array, EstimatorName
-from flatselect.calibration.intervals import count_independent_rows, cross_validate, make_folds, make_group_weights
+from flatselect.calibration.intervals import (
+    count_independent_rows,
+    cross_validate,
+    make_cluster_folds,
+    make_folds,
+    make_group_weights,
+)
 from flatselect.calibration.support import TrainingSupport
 
 # A column that varies by less than this part of its largest value carries rounding, not information.
@@ -28,16 +35,17 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     the range of `y`, where that is wider).
 
     **Intervals** are CV+ (Barber et al. 2021) with whole groups held out, at most `n_folds` folds, and wider away from
-    the fitted rows (`Leverage`). With one row a
-    group, exchangeable groups, and at least coverage / (1 − coverage) of them (9 for 0.9), a new row is covered with a
-    probability of at least 2·coverage − 1 in theory and of about `coverage` in practice. With several rows a group
-    that is an approximation: they count as `count_independent_rows` says; on curves of 6-20 small CNNs 0.90-0.95 of
-    the rows of new ones were covered for 0.9. *Not* guaranteed: with few groups (fewer than 5) the largest residual is
-    used, whatever that covers; the coverage is over all rows, not at each epoch or for each kind of network; nothing
-    is promised where `is_extrapolation` says so, or for trials chosen by what the calibration said of them. The
-    regressor of "auto" and the hyper-parameters (penalty, kernel or number of trees) are chosen on all rows, not in
-    each fold anew. The interval is for a *measured* gap: it holds the held-out part's sampling error, so it is wide
-    for the gap on endless test images.
+    the fitted rows (`Leverage`). With one row a group, exchangeable groups, and at least coverage / (1 − coverage) of
+    them (9 for 0.9), a new row is covered with a probability of at least 2·coverage − 1 in theory and of about
+    `coverage` in practice. With several rows a group that is an approximation: they count as `count_independent_rows`
+    says; on curves of 6-20 small CNNs 0.90-0.95 of the rows of new ones were covered for 0.9. With `clusters` given to
+    `fit`, whole clusters (data sets, say) are held out instead, for intervals that speak for one not seen: that is
+    wider, and no guarantee where clusters are few (docs/prediction.md has what three are worth). *Not* guaranteed: with
+    few groups (fewer than 5) the largest residual is used, whatever that covers; the coverage is over all rows, not at
+    each epoch or for each kind of network; nothing is promised where `is_extrapolation` says so, or for trials chosen
+    by what the calibration said of them. The regressor of "auto" and the hyper-parameters (penalty, kernel or number of
+    trees) are chosen on all rows, not in each fold anew. The interval is for a *measured* gap: it holds the held-out
+    part's sampling error, so it is wide for the gap on endless test images.
 
     Args:
         estimator: "ridge" (penalty by grouped cross-validation), "isotonic" (non-decreasing in column 0, ridge in the
@@ -88,13 +96,22 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        groups: npt.ArrayLike | None = None,
+        clusters: Sequence[str | None] | None = None,
+    ) -> Self:
         """Fits to measured gaps.
 
         Args:
             X: Features of shape (n_rows, n_features); NaN is a missing value.
             y: Measured test gaps, (n_rows,).
             groups: The group (trial) of each row, (n_rows,). None, or one group only: each row by itself.
+            clusters: What each row's group belongs to, (n_rows,), such as a data set; None for a group of none. Folds
+                of the intervals are then whole clusters (and the groups of none, as without clusters), so that they
+                hold for clusters not seen; the hyper-parameters are chosen as without.
 
         Raises:
             ValueError: Fewer than two rows, an infinite feature, a gap that is not finite, or unequal lengths.
@@ -122,6 +139,9 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.choice_ = EstimatorChoice(self.estimator, {}, "asked for")
         self.estimator_scores_ = self.choice_.scores
         self.estimator_ = tune_estimator(self.choice_.name, Z, gaps, weights, folds, has_flatness=has_flatness)
+        if clusters is not None:
+            check_consistent_length(clusters, gaps)
+            folds = make_cluster_folds(self.groups_, clusters, self.n_folds)
         self.cross_validated_ = cross_validate(self.estimator_, Z, gaps, weights, folds, self.groups_)
         self.support_ = TrainingSupport.of_rows(Z, missing, weights, self.range_tolerance)
         self.bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))

@@ -242,7 +242,7 @@ class GapPredictor:
         choice = self._artifact.choice
         name = self._artifact.estimator if choice is None else choice.name
         calibrator = GapCalibrator(estimator=name, coverage=self._artifact.coverage)
-        calibrator.fit(X, self._gaps, self._groups)
+        calibrator.fit(X, self._gaps, self._groups, clusters=[row.cluster for row in self.rows])
         return calibrator
 
 

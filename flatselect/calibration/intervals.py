@@ -6,6 +6,7 @@ Source: Barber, Candès, Ramdas, Tibshirani, "Predictive inference with the jack
 by group as in Lee, Barber, Willett, "Distribution-free inference with hierarchical data" (2023).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,21 @@ def make_folds(groups: Indices, n_folds: int) -> Indices:
     """The fold of each row, from 0: whole groups together, dealt in turn to at most `n_folds` folds."""
     _, codes = np.unique(groups, return_inverse=True)
     return np.asarray(codes % n_folds, dtype=np.intp)
+
+
+def make_cluster_folds(groups: Indices, clusters: Sequence[str | None], n_folds: int) -> Indices:
+    """The fold of each row, from 0: one for each cluster, and then `make_folds` of the rows of none.
+
+    A single cluster is as good as none: with it held out, nothing would be left.
+    """
+    names = sorted({name for name in clusters if name is not None})
+    is_free = np.array([name is None for name in clusters])
+    if not names or (len(names) == 1 and not is_free.any()):
+        return make_folds(groups, n_folds)
+    folds = np.array([names.index(name) if name is not None else 0 for name in clusters], dtype=np.intp)
+    if is_free.any():
+        folds[is_free] = len(names) + make_folds(groups[is_free], n_folds)
+    return folds
 
 
 def make_group_weights(groups: Indices) -> Array:

@@ -43,11 +43,11 @@ class ZooNetwork:
         return int(self.values["environment_number"])
 
     def to_row(self, names: tuple[str, ...] | None = None) -> CalibrationRow:
-        """The row of a calibration, grouped by environment, with the named features or all."""
+        """The row of a calibration, grouped by environment and data set, with the named features or all."""
         features = make_features(self.measurement)
         if names is not None:
             features = {name: features[name] for name in names}
-        return CalibrationRow(f"{self.base} {self.environment}", 1, features, self.test_gap)
+        return CalibrationRow(f"{self.base} {self.environment}", 1, features, self.test_gap, cluster=self.base)
 
 
 def read_table(path: Path = TABLE) -> list[ZooNetwork]:
