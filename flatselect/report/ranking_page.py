@@ -2,14 +2,13 @@
 
 import html
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from flatselect.atomic_file import open_atomic
 from flatselect.errors import ConfigError
 from flatselect.ranking.candidates import RankedCandidate
 from flatselect.selection.result import Ranking
@@ -31,16 +30,9 @@ def write_ranking_page(ranking: Ranking, path: str | os.PathLike[str], facts: Ma
         ConfigError: The file cannot be written.
     """
     text = make_ranking_page(ranking, facts)
-    path = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with open_atomic(path) as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that is there"

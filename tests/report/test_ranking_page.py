@@ -99,3 +99,10 @@ def test_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ConfigError, match=r"absent/page.html: cannot be written \(No such file"):
         write_ranking_page(make_ranking(), tmp_path / "absent" / "page.html", {})
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    with pytest.raises(ConfigError, match=r"page\.html: cannot be written \(No space left"):
+        write_ranking_page(make_ranking(), tmp_path / "page.html", {})
+    assert not list(tmp_path.iterdir())
