@@ -21,7 +21,7 @@ from flatselect.cli.checkpoint_model import (
 )
 from flatselect.cli.measured_images import use_training_constants
 from flatselect.cli.option_words import in_words_of_options
-from flatselect.data.dataset import TensorDataset
+from flatselect.data.dataset import TensorDataset, gather_images
 from flatselect.data.folder import FolderDataset
 from flatselect.data.loading import AnySet
 from flatselect.data.normalization import Constants
@@ -135,7 +135,7 @@ class CheckpointMeasurer:
             unlabeled = None
             if self.unlabeled_set is not None:
                 renormalised = use_training_constants(self.unlabeled_set, trained_with)
-                unlabeled = torch.cat([images for images, _ in renormalised.batches(self.settings.batch_size, "cpu")])
+                unlabeled, _ = gather_images(renormalised, "cpu")
             self._evidence.clear()  # one at a time: images are large
             self._evidence[key] = Evidence.draw(
                 train_set,
