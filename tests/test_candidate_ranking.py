@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flatselect.ranking import Candidate, rank_candidates
 from flatselect.ranking.probability_best import compute_probability_best, integrate_best
+from flatselect.ranking.uncalibrated import find_yardstick
 from flatselect.records import EpochMeasurement, Prediction
 
 KEYS = [
@@ -96,6 +97,12 @@ def test_without_a_predictor_by_disturbed_images_then_loss_and_nothing_is_predic
     agreeing = make("agrees", 0.1, 0.1, 9.0, unlabeled_agreement=0.8)
     less = make("agrees less", 0.9, 0.9, 0.1, unlabeled_agreement=0.7)
     assert [c.path for c in rank_candidates([less, agreeing], None)] == ["agrees", "agrees less"]
+    measurements = [c.measurement for c in ranked if c.measurement is not None]
+    yardstick = find_yardstick(measurements)
+    assert yardstick.name == "accuracy on disturbed training images"
+    assert yardstick.values[:4] == pytest.approx([2.3 / 3, 2.275 / 3, 2.275 / 3, 2.2 / 3])
+    assert yardstick.values[4:] == (None, None)
+    assert find_yardstick([*measurements, agreeing.measurement])[1:] == ("agreement", (*[None] * 6, 0.8))
     assert [c.rank for c in ranked] == [1, 2, 3, 4, 5, 6, None]
     for name in ("predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "probability_best"):
         assert all(c.to_json()[name] is None for c in ranked)

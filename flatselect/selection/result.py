@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flatselect.ranking.candidates import Candidate, RankedCandidate, rank_candidates
+from flatselect.ranking.uncalibrated import Yardstick, find_yardstick
 from flatselect.selection.agreement import add_agreement
 from flatselect.selection.calibrator import Calibrator
 from flatselect.selection.measuring import MeasuredNetwork
@@ -26,6 +27,13 @@ class Ranking:
     def calibrator(self) -> dict[str, Any] | None:
         """What is known of the calibrator; None where nothing is predicted. See `Calibrator.describe`."""
         return None if self.predicted_by is None else self.predicted_by.describe()
+
+    @property
+    def yardstick(self) -> Yardstick | None:
+        """What the ranked are ordered by where nothing is predicted; None where something is."""
+        if self.predicted_by is not None:
+            return None
+        return find_yardstick([c.measurement for c in self.ranked if c.measurement is not None])
 
     @property
     def ranked(self) -> tuple[RankedCandidate, ...]:

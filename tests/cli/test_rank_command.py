@@ -288,8 +288,12 @@ def test_csv_and_jsonl_are_one_record_a_checkpoint(runs, calibrator):
 def test_unlabelled_images_need_no_labels(runs, networks, digits):
     pixels = digits.pixels[:60].numpy()
     np.savez("new.npz", images=pixels)
-    found = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", "none", "--unlabeled", "arrays:new.npz")
+    arguments = ["runs", *CNN, *DIGITS, "--calibrator", "none", "--unlabeled", "arrays:new.npz"]
+    found = RANK.run_json(*arguments)
     assert all(c["rank"] for c in found["checkpoints"])
+    shown = RANK.run(*arguments).stdout
+    assert "uncalibrated: in the order of agreement with the others on unlabelled images" in shown
+    assert "agreement" in shown.splitlines()[0] + shown.splitlines()[1]
     (file, *_) = Path("cache/measurements").iterdir()
     kept = json.loads(file.read_text())
     assert "unlabeled_nuclear_norm" in kept["measurement"]["companions"]
@@ -315,7 +319,7 @@ def test_a_page_with_a_plot(runs, calibrator):
     for checkpoint in json.loads(done.stdout)["checkpoints"]:
         assert checkpoint["path"].replace("<b>", "&lt;b&gt;") in page
     assert "digits: 1,297 of 1×8×8, 10 classes" in page
-    assert "gap.json: ridge on 20 rows of 20 networks" in page
+    assert "gap.json: ridge on 20 rows of 20 groups, SHA-256" in page
     assert not re.search(r"<(?:script|link|img|iframe)[^>]*https?:", page)
     assert "report.html: written" in done.stderr
 
