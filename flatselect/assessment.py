@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flatselect.config import Extra
-from flatselect.data.dataset import Dataset
+from flatselect.data.dataset import Dataset, gather_images
 from flatselect.data.splits import draw_stratified
 from flatselect.flatness.head import Head
 from flatselect.flatness.measure import measure
@@ -37,8 +37,7 @@ class Probe:
         """Draws images by class, all of them if there are no more; a function of the set and the seed."""
         n_images = min(n_images, len(dataset))
         drawn = dataset.subset(draw_stratified(dataset.labels, n_images, seed))
-        images, labels = zip(*drawn.batches(n_images, device), strict=True)
-        return cls(torch.cat(images), torch.cat(labels))
+        return cls(*gather_images(drawn, device))
 
 
 def assess(

@@ -1,5 +1,7 @@
-"""A real PostgreSQL server for the tests that want one."""
+"""A disk that is full, and a real PostgreSQL server, for the tests that want one."""
 
+import errno
+import os
 import subprocess
 import tempfile
 import uuid
@@ -8,6 +10,16 @@ import warnings
 import psycopg
 import pytest
 from sqlalchemy import make_url
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Nothing can be flushed to a disk: injected, as a full one cannot be had here."""
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
 
 
 @pytest.fixture(scope="session")

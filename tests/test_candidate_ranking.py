@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flatselect.ranking import Candidate, rank_candidates
 from flatselect.ranking.probability_best import compute_probability_best, integrate_best
+from flatselect.ranking.uncalibrated import find_yardstick
 from flatselect.records import EpochMeasurement, Prediction
 
 KEYS = [
@@ -68,6 +69,20 @@ def test_scores_that_tie_at_1_go_by_what_lies_beyond_and_all_else_equal_by_the_n
     assert [c.path for c in ranked] == ["0.5.pt", "0.75.pt"]
 
 
+def test_what_the_predictor_has_rows_of_is_predicted_without_them():
+    def without(group):
+        return Predictor({0.9: {"2": (0.4, 0.1), "3": (0.3, 0.1)}[group]})
+
+    predictor = Predictor({0.9: (0.1, 0.1)})
+    predictor.without = without
+    candidates = [
+        Candidate(name, make_measurement(0.9), group=group) for name, group in (("a", "2"), ("b", "3"), ("c", None))
+    ]
+    ranked = rank_candidates(candidates, predictor)
+    assert [(c.path, c.predicted_test_gap) for c in ranked] == [("c", 0.1), ("b", 0.3), ("a", 0.4)]
+    assert rank_candidates(candidates, None)[0].prediction is None
+
+
 def test_candidates_that_are_alike_in_all_stay_in_their_order():
     candidates = [Candidate(name, make_measurement(0.9)) for name in "cab"]
     ranked = rank_candidates(candidates, Predictor({0.9: (0.1, 0.1)}))
@@ -96,6 +111,12 @@ def test_without_a_predictor_by_disturbed_images_then_loss_and_nothing_is_predic
     agreeing = make("agrees", 0.1, 0.1, 9.0, unlabeled_agreement=0.8)
     less = make("agrees less", 0.9, 0.9, 0.1, unlabeled_agreement=0.7)
     assert [c.path for c in rank_candidates([less, agreeing], None)] == ["agrees", "agrees less"]
+    measurements = [c.measurement for c in ranked if c.measurement is not None]
+    yardstick = find_yardstick(measurements)
+    assert yardstick.name == "accuracy on disturbed training images"
+    assert yardstick.values[:4] == pytest.approx([2.3 / 3, 2.275 / 3, 2.275 / 3, 2.2 / 3])
+    assert yardstick.values[4:] == (None, None)
+    assert find_yardstick([*measurements, agreeing.measurement])[1:] == ("agreement", (*[None] * 6, 0.8))
     assert [c.rank for c in ranked] == [1, 2, 3, 4, 5, 6, None]
     for name in ("predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "probability_best"):
         assert all(c.to_json()[name] is None for c in ranked)

@@ -1,12 +1,11 @@
 """The file of a calibration: JSON that holds its rows and specification, refitted on load. Nothing is unpickled."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flatselect.atomic_file import open_atomic
 from flatselect.calibration.calibration_row import CalibrationRow
 from flatselect.calibration.estimator_choice import EstimatorChoice
 from flatselect.calibration.estimators import CANDIDATE_NAMES, ESTIMATOR_NAMES, EstimatorName
@@ -111,16 +110,10 @@ def write_document(document: dict[str, Any], path: Path) -> None:
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{path}: metadata is no JSON ({error}); give plain, finite values") from None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with open_atomic(path) as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written ({error.strerror})") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _check_features(features: Mapping[str, str], source: str) -> None:

@@ -21,7 +21,7 @@ from flatselect.cli.checkpoint_model import (
 )
 from flatselect.cli.measured_images import use_training_constants
 from flatselect.cli.option_words import in_words_of_options
-from flatselect.data.dataset import TensorDataset
+from flatselect.data.dataset import TensorDataset, gather_images
 from flatselect.data.folder import FolderDataset
 from flatselect.data.loading import AnySet
 from flatselect.data.normalization import Constants
@@ -31,7 +31,6 @@ from flatselect.models.weight_fitting import find_module_name
 from flatselect.selection.measurement_cache import MeasurementCache, make_cache_key
 from flatselect.selection.measuring import Evidence, MeasuredNetwork, describe_failure, measure_network
 from flatselect.selection.worker_pool import WorkerLost, map_in_processes
-from flatselect.training.checkpoint import hash_file
 
 _MOST_BYTES_IN_MEMORY = 2**30
 
@@ -90,16 +89,14 @@ class CheckpointMeasurer:
 
     def make_key(self, listed: ListedCheckpoint) -> str | None:
         """Names the measurement by the content of all that it depends on; None where the file cannot be read."""
-        try:
-            content = hash_file(Path(listed.path))
-        except OSError:
+        if listed.sha256 is None:
             return None
         settings = dataclasses.asdict(self.settings)
         settings |= {"device": torch.device(self.settings.device).type}
         del settings["batch_size"]  # changes no number but by rounding
         return make_cache_key(
             {
-                "checkpoint": content,
+                "checkpoint": listed.sha256,
                 "model": listed.model_name,
                 "args": dict(listed.model_args),
                 "code": _hash_own_code(listed.model_name),
@@ -135,7 +132,7 @@ class CheckpointMeasurer:
             unlabeled = None
             if self.unlabeled_set is not None:
                 renormalised = use_training_constants(self.unlabeled_set, trained_with)
-                unlabeled = torch.cat([images for images, _ in renormalised.batches(self.settings.batch_size, "cpu")])
+                unlabeled, _ = gather_images(renormalised, "cpu")
             self._evidence.clear()  # one at a time: images are large
             self._evidence[key] = Evidence.draw(
                 train_set,

@@ -23,6 +23,7 @@ from flatselect.cli.option_words import in_words_of_options
 from flatselect.cli.output import print_json
 from flatselect.cli.step_progress import StepProgress
 from flatselect.cli.verification import Verification, verify
+from flatselect.data.dataset import gather_images
 from flatselect.flatness.measure import measure as measure_flatness
 from flatselect.flatness.measurement import Measurement
 from flatselect.models.weight_files import read_weight_file
@@ -154,5 +155,5 @@ def _verify(
     chosen = torch.linspace(
         0, len(sample) - 1, min(n_images, len(sample))
     ).long()  # of several classes, in a set by class
-    batch, _ = next(sample.subset(chosen).batches(n_images, device))
+    batch, _ = gather_images(sample.subset(chosen), device)
     return verify(model, batch, options)

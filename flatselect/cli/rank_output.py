@@ -36,16 +36,16 @@ def print_errors(ranking: Ranking) -> None:
 def make_ranking_table(ranking: Ranking) -> Table:
     """A line for each ranked checkpoint."""
     _, names = shorten_paths([candidate.path for candidate in ranking.ranked])
-    is_calibrated = ranking.predicted_by is not None
-    columns = ["train\nscore", "flatness"]
-    columns += (
-        ["predicted\ntest gap", "predicted\ntest score", "P(best)"] if is_calibrated else ["on\naugmented", "loss"]
-    )
+    columns, cells_by_rank = ["train\nscore", "flatness"], map(_list_predicted, ranking.ranked)
+    if yardstick := ranking.yardstick:
+        columns += [yardstick.short_name.replace(" ", "\n"), "loss"]
+        cells_by_rank = map(_list_measured, ranking.ranked, yardstick.values)
+    else:
+        columns += ["predicted\ntest gap", "predicted\ntest score", "P(best)"]
     table = make_table(["rank"], "checkpoint", columns)
-    for candidate, name in zip(ranking.ranked, names, strict=True):
+    for candidate, name, last_cells in zip(ranking.ranked, names, cells_by_rank, strict=True):
         cells = [str(candidate.rank), name, format_number(candidate.train_score)]
-        cells += [format_number(candidate.relative_gap_flatness, "#.3g")]
-        cells += _list_predicted(candidate) if is_calibrated else _list_measured(candidate)
+        cells += [format_number(candidate.relative_gap_flatness, "#.3g"), *last_cells]
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
@@ -57,8 +57,8 @@ def list_hints(ranking: Ranking) -> list[str]:
     if predicted_by := ranking.predicted_by:
         coverage = predicted_by.predictor.calibrator.coverage
         hints.append(f"predicted by {predicted_by.source}; the intervals are to hold {coverage:.0%} of test scores")
-    else:
-        hints.append("uncalibrated: in the order of accuracy on disturbed training images, no test score is predicted")
+    if yardstick := ranking.yardstick:
+        hints.append(f"uncalibrated: in the order of {yardstick.name}, no test score is predicted")
     if any(candidate.extrapolation for candidate in ranking.ranked):
         hints.append(EXTRAPOLATION_HINT)
     return hints
@@ -87,10 +87,6 @@ def _list_predicted(candidate: RankedCandidate) -> list[str]:
     ]
 
 
-def _list_measured(candidate: RankedCandidate) -> list[str]:
-    measurement = candidate.measurement
-    assert measurement is not None
-    return [
-        format_number(measurement.companions.get("augmentation_accuracy")),
-        format_number(measurement.train_loss),
-    ]
+def _list_measured(candidate: RankedCandidate, value: float | None) -> list[str]:
+    assert candidate.measurement is not None
+    return [format_number(value), format_number(candidate.measurement.train_loss)]

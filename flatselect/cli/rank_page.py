@@ -10,6 +10,8 @@ from flatselect.selection.calibrator import Calibrator
 from flatselect.selection.measuring import MOST_TRAIN_IMAGES
 
 _SUFFIXES = (".html", ".htm")
+# What a group of rows is, by the kind of source that they come from.
+_GROUPS = {"study": "trials", "zoo": "settings, each with several networks"}
 _SHOWN_VERSIONS = ("flatselect", "torch", "torchvision", "scikit-learn", "python")
 
 
@@ -40,9 +42,21 @@ def list_facts(
         known = calibrator.describe()
         facts["calibrator"] = (
             f"{calibrator.source}: {known['estimator'].replace('_', ' ')} on {known['n_rows']} rows of "
-            f"{known['n_groups']} networks, SHA-256 {calibrator.fingerprint[:16]}…"
+            f"{known['n_groups']} {_name_groups(calibrator, known['n_groups'])}, "
+            f"SHA-256 {calibrator.fingerprint[:16]}…"
         )
     versions = collect_versions()
     facts["versions"] = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions)
     facts["made"] = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return facts
+
+
+def _name_groups(calibrator: Calibrator, n_groups: int) -> str:
+    """What the groups of rows are, as far as the artifact says it of all of them."""
+    try:
+        sources = calibrator.predictor.metadata["sources"]
+        kinds = {source["kind"] for source in sources}
+        is_of_all = sum(source["n_groups"] for source in sources) == n_groups
+    except (TypeError, KeyError):  # metadata is anybody's
+        return "groups"
+    return _GROUPS.get(kinds.pop(), "groups") if is_of_all and len(kinds) == 1 else "groups"

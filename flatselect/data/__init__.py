@@ -1,6 +1,6 @@
 """Labelled images: named sets, image folders and arrays; splits; batches on the device."""
 
-from flatselect.data.dataset import Dataset, TensorDataset
+from flatselect.data.dataset import Dataset, TensorDataset, gather_images
 from flatselect.data.folder import FolderDataset
 from flatselect.data.loading import load_audit_set, load_measured_set, load_training_set, load_unlabeled_set
 from flatselect.data.splits import draw_stratified, split_holdout
@@ -10,6 +10,7 @@ __all__ = [
     "FolderDataset",
     "TensorDataset",
     "draw_stratified",
+    "gather_images",
     "load_audit_set",
     "load_measured_set",
     "load_training_set",

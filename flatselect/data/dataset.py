@@ -16,6 +16,9 @@ from flatselect.data.normalization import Constants, normalize_images
 
 Device = torch.device | str
 
+# Several batches, so that several processes can decode the images of a folder.
+_GATHERED_AT_ONCE = 256
+
 
 class Dataset(Protocol):
     """Labelled images that can be cut into batches again and again, each time with the same bits.
@@ -68,6 +71,16 @@ class Dataset(Protocol):
             Normalised images, float32 (n, channels, height, width), and their labels, int64 (n,), both on `device`.
         """
         ...
+
+
+def gather_images(dataset: Dataset, device: Device) -> tuple[Tensor, Tensor]:
+    """All images of a set that has some, in order, as one tensor, and their labels.
+
+    Returns:
+        Normalised images, float32 (n_images, channels, height, width), and labels, int64 (n_images,), both on `device`.
+    """
+    images, labels = zip(*dataset.batches(_GATHERED_AT_ONCE, device), strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
 @dataclass(eq=False)

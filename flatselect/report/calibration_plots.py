@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from flatselect.atomic_file import open_atomic
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.calibration.held_out import HeldOut
 from flatselect.errors import CalibrationError
@@ -14,7 +15,7 @@ _BLUE, _FAINT, _GREY = "#1f5fa8", "rgba(31, 95, 168, 0.25)", "#888888"
 
 
 def write_calibration_plots(predictor: GapPredictor, path: str | Path) -> None:
-    """Writes `make_calibration_figure` as one HTML file that needs no network.
+    """Writes `make_calibration_figure` as one HTML file that needs no network, whole or not at all.
 
     Raises:
         CalibrationError: The file cannot be written.
@@ -23,7 +24,8 @@ def write_calibration_plots(predictor: GapPredictor, path: str | Path) -> None:
         include_plotlyjs=True, div_id="calibration", config={"displaylogo": False}
     )
     try:
-        Path(path).write_text(html, encoding="utf-8")
+        with open_atomic(path) as stream:
+            stream.write(html.encode())
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -2,19 +2,18 @@
 
 import html
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from flatselect.atomic_file import open_atomic
 from flatselect.errors import ConfigError
 from flatselect.ranking.candidates import RankedCandidate
 from flatselect.selection.result import Ranking
 
-_PREDICTED, _TRAINED, _AUGMENTED = "#1f5fa8", "#b5651d", "#4a7c59"
+_PREDICTED, _TRAINED, _ORDERED = "#1f5fa8", "#b5651d", "#4a7c59"
 _ROW_PIXELS = 30
 _LONGEST_NAME = 44
 
@@ -31,16 +30,9 @@ def write_ranking_page(ranking: Ranking, path: str | os.PathLike[str], facts: Ma
         ConfigError: The file cannot be written.
     """
     text = make_ranking_page(ranking, facts)
-    path = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with open_atomic(path) as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that is there"
@@ -56,6 +48,7 @@ def make_ranking_page(ranking: Ranking, facts: Mapping[str, str]) -> str:
     return environment.get_template("ranking.html").render(
         ranking=ranking,
         facts=facts,
+        yardstick=ranking.yardstick,
         chart=Markup(_make_chart(ranking)) if ranking.ranked else "",
         coverage=None if predicted_by is None else predicted_by.predictor.calibrator.coverage,
     )
@@ -66,12 +59,10 @@ def _make_chart(ranking: Ranking) -> str:
     candidates = ranking.ranked
     figure = go.Figure()
     rows = list(range(1, len(candidates) + 1))
-    if ranking.predicted_by is not None:
+    if (yardstick := ranking.yardstick) is None:
         figure.add_trace(_make_predictions(candidates, rows))
     else:
-        measurements = [candidate.measurement for candidate in candidates if candidate.measurement is not None]
-        augmented = [measurement.companions.get("augmentation_accuracy") for measurement in measurements]
-        figure.add_trace(_make_marks("accuracy on augmented training images", augmented, rows, "circle", _AUGMENTED))
+        figure.add_trace(_make_marks(yardstick.name, yardstick.values, rows, "circle", _ORDERED))
     train_scores = [candidate.train_score for candidate in candidates]
     figure.add_trace(_make_marks("training score", train_scores, rows, "line-ns-open", _TRAINED))
     names = [f"{candidate.rank}  {_escape(_shorten(candidate.path))}" for candidate in candidates]
@@ -83,7 +74,7 @@ def _make_chart(ranking: Ranking) -> str:
         font={"family": "system-ui, sans-serif", "size": 13},
         hovermode="closest",
     )
-    figure.update_xaxes(title="score", tickformat=".2f")
+    figure.update_xaxes(title="score" if yardstick is None else "share of images", tickformat=".2f")
     figure.update_yaxes(tickvals=rows, ticktext=names, range=[len(rows) + 0.6, 0.4], automargin=True, zeroline=False)
     chart: str = figure.to_html(
         full_html=False,

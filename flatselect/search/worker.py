@@ -14,7 +14,7 @@ from torch import nn
 
 from flatselect.assessment import Probe, assess
 from flatselect.config import StudyConfig
-from flatselect.data.dataset import Dataset
+from flatselect.data.dataset import Dataset, gather_images
 from flatselect.data.splits import split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head import find_head
@@ -106,8 +106,7 @@ class _TrialInTraining:
         self._probe = Probe.draw(self._train_set, config.measure.probe, probe_seed, settings.device)
         self._unlabeled = None
         if images.unlabeled is not None:
-            batches = images.unlabeled.batches(len(images.unlabeled), settings.device)
-            self._unlabeled = torch.cat([batch for batch, _ in batches])
+            self._unlabeled, _ = gather_images(images.unlabeled, settings.device)
         model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
         head = find_head(model, self._probe.images[:4], config.measure.layer)

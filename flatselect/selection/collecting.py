@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from flatselect.data.dataset import Dataset, TensorDataset
+from flatselect.data.dataset import Dataset, TensorDataset, gather_images
 from flatselect.errors import DataError
 
 _EXPECTED = (
@@ -47,7 +47,7 @@ def collect_images(data: Any, train_set: Dataset) -> Tensor:
         DataError: There are none, or they are unlike the training images.
     """
     if _is_dataset(data):
-        batches = [images for images, _ in data.batches(_BATCH_SIZE, "cpu")]
+        batches = [gather_images(data, "cpu")[0]]
     elif isinstance(data, Tensor):
         batches = [data]
     elif _is_pair(data):

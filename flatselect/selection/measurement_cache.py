@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from importlib import metadata
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flatselect.atomic_file import open_atomic
 from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
@@ -51,16 +51,10 @@ class MeasurementCache:
             "unlabeled_classes": None if classes is None else _pack(classes),
             "note": measured.note,
         }
-        path = self._path(key)
+        text = json.dumps(document)  # Python's JSON, which knows NaN
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    json.dump(document, stream)  # Python's JSON, which knows NaN
-                Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with open_atomic(self._path(key), make_folders=True) as stream:
+                stream.write(text.encode())
         except OSError:  # a full disk, a home that cannot be written
             return
 

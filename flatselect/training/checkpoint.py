@@ -1,15 +1,14 @@
 """Checkpoints: written whole or not at all, read without running any code they might hold."""
 
 import hashlib
-import os
 import pickle
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from flatselect.atomic_file import open_atomic
 from flatselect.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -26,30 +25,22 @@ class CheckpointFile:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any], epoch: int) -> CheckpointFile:
-    """Writes `content` beside `path`, flushes it to the disk, then moves it into place in one step.
-
-    A reader, or a machine that loses power, sees the old file or the new one, never a part of either.
+    """Writes `content` to `path`, whole or not at all; its folder is made where it is missing.
 
     Raises:
         CheckpointError: The folder cannot be written (missing rights, a full disk).
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                torch.save({"format_version": FORMAT_VERSION, **content}, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            written = CheckpointFile(str(path), epoch, hash_file(temporary), temporary.stat().st_size)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with open_atomic(path, make_folders=True) as stream:
+            torch.save({"format_version": FORMAT_VERSION, **content}, stream)
+            size = stream.tell()
+            # Of what was written here: once it is in its place, another attempt may put its own there.
+            stream.seek(0)
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError of its zip writer.
         raise CheckpointError(f"{path}: the checkpoint cannot be written ({error}); is the disk full?") from error
-    return written
+    return CheckpointFile(str(path), epoch, sha256, size)
 
 
 def load_checkpoint(path: str | Path, *, map_location: torch.device | str = "cpu") -> dict[str, Any]:

@@ -27,7 +27,9 @@ def main() -> None:
 
 def fit(table: Path) -> GapPredictor:
     rows = [network.to_row(FEATURE_NAMES) for network in read_table(table)]
-    return GapPredictor.fit(rows, estimator=ESTIMATOR, metadata={"source": "studies/zoo/table.csv"})
+    n_groups = len({row.group for row in rows})
+    source = {"kind": "zoo", "name": "studies/zoo/table.csv", "n_rows": len(rows), "n_groups": n_groups}
+    return GapPredictor.fit(rows, estimator=ESTIMATOR, metadata={"sources": [source]})
 
 
 if __name__ == "__main__":

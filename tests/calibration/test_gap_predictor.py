@@ -214,6 +214,13 @@ def test_a_failed_save_leaves_the_file_as_it_was(tmp_path, rows, predictor):
     assert GapPredictor.load(path).metadata == predictor.metadata
 
 
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, predictor):
+    with pytest.raises(CalibrationError, match=r"calibrator\.json: cannot be written \(No space left"):
+        predictor.save(tmp_path / "calibrator.json")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"estimator": "forest"}, "expected one of ridge"), ({"coverage": 0.0}, "expected a number between 0 and 1")],

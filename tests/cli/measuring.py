@@ -1,36 +1,16 @@
-"""Running `flatselect measure` as a user would, and the checkpoints it is run on."""
+"""Running `flatselect measure`, and the checkpoints it is run on."""
 
-import json
 from pathlib import Path
 
 import torch
-from click.testing import CliRunner
+from running import Command
 
-from flatselect.cli.main import cli
 from flatselect.data import draw_stratified
 from flatselect.training.checkpoint import save_checkpoint
 
+MEASURE = Command(("measure",), n_columns=120)
 CNN = ["--model", "cnn", "--model-arg", "width=4"]
 DIGITS = ["--data", "digits"]
-
-
-def run(*arguments, **environment):
-    return CliRunner(env={"COLUMNS": "120", **environment}).invoke(cli, ["measure", *map(str, arguments)])
-
-
-def run_json(*arguments):
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
-def refuse(*arguments):
-    """The message of a refusal, which is no traceback."""
-    done = run(*arguments)
-    assert done.exit_code == 1, done.output
-    assert isinstance(done.exception, SystemExit), done.exception
-    assert done.stdout == ""
-    return " ".join(done.stderr.split())
 
 
 def draw(dataset, n=512, seed=0):

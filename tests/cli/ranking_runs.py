@@ -1,46 +1,27 @@
-"""Running `flatselect rank` as a user would, on a few networks trained on digits for a moment."""
+"""Running `flatselect rank`, on a few networks trained on digits for a moment."""
 
-import json
 import math
 
 import optuna
 import torch
-from click.testing import CliRunner
+from running import Command
 from torch.nn import functional
 
 from flatselect.calibration.features import FEATURE_NAMES
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor
-from flatselect.cli.main import cli
 from flatselect.models import build_model
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE
 from flatselect.store.study_writer import StudyWriter
+from flatselect.training.checkpoint import hash_file
 
+RANK = Command(("rank",))
 DIGITS = ["--data", "digits", "--images", "200"]
-CNN = ["--model", "cnn", "--model-arg", "width=4"]
 KEYS = [
     "path", "rank", "predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "train_score",
     "relative_gap_flatness", "probability_best", "extrapolation", "error",
 ]  # fmt: skip
-
-
-def run(*arguments, **environment):
-    return CliRunner(env={"COLUMNS": "80", **environment}).invoke(cli, ["rank", *map(str, arguments)])
-
-
-def run_json(*arguments):
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
-def refuse(*arguments):
-    """The message of a refusal, which is no traceback."""
-    done = run(*arguments)
-    assert done.exit_code == 1, done.output
-    assert isinstance(done.exception, SystemExit), done.exception
-    return " ".join(done.stderr.split())
 
 
 def train(digits, n_epochs, seed, **args):
@@ -68,8 +49,8 @@ def fit_calibrator(slope=0.02):
     return GapPredictor.fit(rows)
 
 
-def make_study(name, predictors):
-    """A database NAME.db of a study that has had these calibrators."""
+def make_study(name, predictors, checkpoints=None):
+    """A database NAME.db of a study that has had these calibrators, and these checkpoints by trial number."""
     url = f"sqlite:///{name}.db"
     storage, engine = make_optuna_storage(url), make_engine(url)
     study = optuna.create_study(study_name=name, storage=storage)
@@ -77,6 +58,8 @@ def make_study(name, predictors):
     writer = StudyWriter.create(engine, f"uid of {name}", name, {}, {})
     for predictor in predictors:
         writer.add_calibrator(predictor.to_dict(), {})
+    for number, path in (checkpoints or {}).items():
+        writer.set_checkpoint(number, 1, str(path), hash_file(path), path.stat().st_size)
     storage.remove_session()
     storage.engine.dispose()
     engine.dispose()

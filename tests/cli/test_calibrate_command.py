@@ -6,15 +6,15 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from running import Command
 
 from flatselect.calibration.estimators import CANDIDATE_NAMES
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.cli.calibrate_output import describe_flatness_lift
-from flatselect.cli.main import cli
 from flatselect.search.run import run_search
 from flatselect.study_file import load_study_file
 
+CALIBRATE = Command(("calibrate",))
 STUDY = """
 [study]
 name = "digits"
@@ -55,10 +55,6 @@ def folder(searched, tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner(env={"COLUMNS": "80"}).invoke(cli, ["calibrate", *map(str, arguments)])
-
-
 def write_csv(path, n_groups=26, seed=0):
     rng = np.random.default_rng(seed)
     lines = ["group,epoch,log_relative_gap_flatness,log_train_loss,train_score,test_gap,colour"]
@@ -75,7 +71,7 @@ def write_csv(path, n_groups=26, seed=0):
     [["digits.toml"], ["digits.db"], ["digits"], ["study:digits", "--storage", "sqlite:///digits.db"]],
 )
 def test_a_study_by_each_of_its_names(folder, arguments):
-    done = run(*arguments, "--json")
+    done = CALIBRATE.run(*arguments, "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert (result["n_rows"], result["n_groups"]) == (8, 4)
@@ -88,7 +84,9 @@ def test_a_study_by_each_of_its_names(folder, arguments):
 
 
 def test_artifact_of_two_studies_keeps_their_trials_apart(folder):
-    done = run("digits.db", "other.db", "-o", folder / "calibrator.json", "--coverage", 0.5, "--estimator", "isotonic")
+    done = CALIBRATE.run(
+        "digits.db", "other.db", "-o", folder / "calibrator.json", "--coverage", 0.5, "--estimator", "isotonic"
+    )
     assert done.exit_code == 0, done.output
     loaded = GapPredictor.load(folder / "calibrator.json")
     assert len(loaded.rows) == 16
@@ -104,27 +102,27 @@ def test_artifact_of_two_studies_keeps_their_trials_apart(folder):
 
 
 def test_audited_scores_have_no_part_in_it(folder, searched):
-    before = run("digits.db", "--json").stdout
+    before = CALIBRATE.run("digits.db", "--json").stdout
     with closing(sqlite3.connect(searched / "digits.db")) as connection, connection:
         n_changed = connection.execute("UPDATE flatselect_audits SET score = 0.123").rowcount
     assert n_changed > 0
-    assert run("digits.db", "--json").stdout == before
+    assert CALIBRATE.run("digits.db", "--json").stdout == before
 
 
 def test_epochs_printed_by_query_calibrate_the_same(folder):
-    epochs = CliRunner().invoke(cli, ["query", "digits.db", "--epochs", "--csv"])
+    epochs = Command().run("query", "digits.db", "--epochs", "--csv")
     (folder / "epochs.csv").write_text(epochs.stdout)
-    done = run(folder / "epochs.csv", "--json")
+    done = CALIBRATE.run(folder / "epochs.csv", "--json")
     assert done.exit_code == 0, done.output
     assert "columns ignored: " in done.stderr
     assert "2 lines without a test gap left out" in done.stderr
-    of_csv, of_study = json.loads(done.stdout), json.loads(run("digits.db", "--json").stdout)
+    of_csv, of_study = json.loads(done.stdout), json.loads(CALIBRATE.run("digits.db", "--json").stdout)
     assert of_csv["cross_validated"]["mae"] == pytest.approx(of_study["cross_validated"]["mae"])
     assert of_csv["features"] == of_study["features"]
 
 
 def test_tables_say_what_was_tried_and_what_flatness_adds(folder):
-    done = run(write_csv(folder / "rows.csv"))
+    done = CALIBRATE.run(write_csv(folder / "rows.csv"))
     assert done.exit_code == 0, done.output
     assert "columns ignored: colour" in done.stderr
     words = " ".join(done.stdout.split())
@@ -136,7 +134,7 @@ def test_tables_say_what_was_tried_and_what_flatness_adds(folder):
 
 
 def test_scores_of_all_are_printed_and_stored(folder):
-    done = run(write_csv(folder / "rows.csv"), "--json", "-o", folder / "calibrator.json")
+    done = CALIBRATE.run(write_csv(folder / "rows.csv"), "--json", "-o", folder / "calibrator.json")
     choice = json.loads(done.stdout)["estimator_choice"]
     assert list(choice["scores"]) == list(CANDIDATE_NAMES)
     assert json.loads((folder / "calibrator.json").read_text())["estimator_choice"] == choice
@@ -153,7 +151,7 @@ def test_scores_of_all_are_printed_and_stored(folder):
     ],
 )
 def test_what_cannot_be_used_is_named(folder, arguments, message):
-    done = run(*arguments)
+    done = CALIBRATE.run(*arguments)
     assert done.exit_code == 1
     assert done.stdout == ""
     assert message in done.stderr
@@ -162,34 +160,34 @@ def test_what_cannot_be_used_is_named(folder, arguments, message):
 
 @pytest.mark.parametrize("arguments", [[], ["digits.db", "--coverage", "1"], ["digits.db", "--estimator", "forest"]])
 def test_misuse(folder, arguments):
-    assert run(*arguments).exit_code == 2
+    assert CALIBRATE.run(*arguments).exit_code == 2
 
 
 def test_a_csv_file_of_one_row_or_none(folder):
     path = folder / "rows.csv"
     path.write_text("relative_gap_flatness,test_gap\n")
-    assert "no line says a test gap" in run(path).stderr
+    assert "no line says a test gap" in CALIBRATE.run(path).stderr
     path.write_text("relative_gap_flatness,test_gap\n1,0.1\n")
-    done = run(path)
+    done = CALIBRATE.run(path)
     assert done.exit_code == 1
     assert "at least 2 rows with a measured test gap, not 1" in done.stderr
 
 
 def test_a_study_without_calibration_trials_is_refused(folder, searched):
-    run("digits.db", "-o", folder / "calibrator.json")
+    CALIBRATE.run("digits.db", "-o", folder / "calibrator.json")
     (folder / "given.toml").write_text(STUDY.replace("trials = 5", "trials = 1"))
     artifact = f"calibration.artifact={folder}/calibrator.json"
     run_search(load_study_file(folder / "given.toml", [artifact]))
-    done = run(folder / "digits.db")
+    done = CALIBRATE.run(folder / "digits.db")
     assert done.exit_code == 1
     assert "no finished trial of it held out a part of the data" in done.stderr
 
 
 def test_plot(folder):
-    done = run("digits.db", "--plot", folder / "plot.html", "--json")
+    done = CALIBRATE.run("digits.db", "--plot", folder / "plot.html", "--json")
     assert done.exit_code == 0, done.output
     assert "0, epoch 2" in (folder / "plot.html").read_text(encoding="utf-8")
-    done = run("digits.db", "--plot", folder / "absent" / "plot.html")
+    done = CALIBRATE.run("digits.db", "--plot", folder / "absent" / "plot.html")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "plot.html: cannot be written" in done.stderr
 

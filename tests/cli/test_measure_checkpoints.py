@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from measuring import CNN, DIGITS, draw, export, prefix, refuse, run_json, save, save_safetensors
+from measuring import CNN, DIGITS, MEASURE, draw, export, prefix, save, save_safetensors
 from torch import nn
 
 import flatselect
@@ -82,23 +82,23 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_checkpoint_gives_the_numbers_that_python_gives(form, model, digits, working_folder):
     path = FORMS[form](model, working_folder)
-    shown = run_json(path, *CNN, *DIGITS)
+    shown = MEASURE.run_json(path, *CNN, *DIGITS)
     expected = flatselect.measure(model, draw(digits), batch_size=64)
     assert shown["measurement"] == expected.to_dict()
 
 
 def test_an_exported_model_says_which_network_it_is_and_how_its_images_were_normalised(model, digits):
     path = export("cnn", {"width": 4}, model.state_dict())
-    shown = run_json(path, *DIGITS)
+    shown = MEASURE.run_json(path, *DIGITS)
     assert (shown["model"], shown["model_args"], shown["n_classes"]) == ("cnn", {"width": 4}, 10)
     assert (shown["images"]["mean"], shown["images"]["std"]) == ([0.5], [0.5])
     images = draw(dataclasses.replace(digits, mean=(0.5,), std=(0.5,)))
     expected = flatselect.measure(model, images).relative_gap_flatness
     assert shown["measurement"]["relative_gap_flatness"] == pytest.approx(expected, rel=1e-6)
-    assert run_json(path, *DIGITS, "--model", "cnn")["measurement"] == shown["measurement"]
-    other = run_json(path, *DIGITS, "--mean", 0.3, "--std", 0.4)
+    assert MEASURE.run_json(path, *DIGITS, "--model", "cnn")["measurement"] == shown["measurement"]
+    other = MEASURE.run_json(path, *DIGITS, "--mean", 0.3, "--std", 0.4)
     assert other["images"]["mean"] == [0.3]
-    assert "of another shape: stem.conv.weight is 4×1×3×3, not 5×1×3×3" in refuse(
+    assert "of another shape: stem.conv.weight is 4×1×3×3, not 5×1×3×3" in MEASURE.refuse(
         path, *DIGITS, "--model-arg", "width=5"
     )
 
@@ -108,15 +108,17 @@ def test_a_file_does_not_name_the_code_that_is_run(working_folder):
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
     path = export("measured_nets:build", {"width": 3}, network.state_dict())
     for more in ([], ["--model-arg", "width=3"], ["--model-arg", "width=4"]):
-        message = refuse(path, *DIGITS, *more)
+        message = MEASURE.refuse(path, *DIGITS, *more)
         assert (
             "its network is built by 'measured_nets:build'; if you trust it, add --model measured_nets:build" in message
         )
         assert not (working_folder / "imported").exists()
-    shown = run_json(path, *DIGITS, "--model", "measured_nets:build")
+    shown = MEASURE.run_json(path, *DIGITS, "--model", "measured_nets:build")
     assert shown["model_args"] == {"width": 3}
     assert (working_folder / "imported").exists()
-    plain = run_json(save(network.state_dict()), *DIGITS, "--model", "measured_nets:build", "--mean", 0.5, "--std", 0.5)
+    plain = MEASURE.run_json(
+        save(network.state_dict()), *DIGITS, "--model", "measured_nets:build", "--mean", 0.5, "--std", 0.5
+    )
     assert plain["measurement"] == shown["measurement"]
 
 
@@ -142,7 +144,7 @@ def write_malicious(kind):
 @pytest.mark.parametrize("kind", ["pickle", "zip", "legacy", "program", "old program"])
 def test_code_in_a_checkpoint_is_not_run(kind, working_folder):
     write_malicious(kind)
-    message = refuse("evil.pt", *CNN, *DIGITS)
+    message = MEASURE.refuse("evil.pt", *CNN, *DIGITS)
     assert not (working_folder / "pwned").exists()
     if kind == "pickle":  # of a protocol that torch.save does not use: torch looks into it no further
         assert "a pickle that torch.save did not write, or a damaged one; pickles can run code" in message
@@ -190,7 +192,7 @@ def write_broken(kind, model):
     ],
 )
 def test_broken_files_have_messages_of_their_own(kind, text, model):
-    assert text in refuse(write_broken(kind, model), *CNN, *DIGITS)
+    assert text in MEASURE.refuse(write_broken(kind, model), *CNN, *DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_broken_files_have_messages_of_their_own(kind, text, model):
 )
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_contents_that_are_no_weights_of_the_network(content, text, is_zip):
-    assert text in refuse(save(content, _use_new_zipfile_serialization=is_zip), *CNN, *DIGITS)
+    assert text in MEASURE.refuse(save(content, _use_new_zipfile_serialization=is_zip), *CNN, *DIGITS)
 
 
 def test_a_program_whose_weights_reach_past_their_bytes_is_damaged(model):
@@ -221,7 +223,7 @@ def test_a_program_whose_weights_reach_past_their_bytes_is_damaged(model):
             archive.writestr("a/archive_format", "pt2")
             archive.writestr("a/data/weights/model_weights_config.json", json.dumps({"config": {"a": entry}}))
             archive.writestr("a/data/weights/weight_0", b"\0" * n_bytes)
-        assert text in refuse("program.pt2", *CNN, *DIGITS)
+        assert text in MEASURE.refuse("program.pt2", *CNN, *DIGITS)
 
 
 def test_safetensors_may_be_missing(model, monkeypatch):
@@ -229,16 +231,16 @@ def test_safetensors_may_be_missing(model, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "safetensors"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    assert refuse(path, *CNN, *DIGITS).endswith(
+    assert MEASURE.refuse(path, *CNN, *DIGITS).endswith(
         "needs safetensors, which is not installed: pip install 'flatselect[safetensors]'"
     )
 
 
 def test_classes_are_those_of_the_checkpoint_where_it_says_so():
     path = save(build_model("cnn", {}, (1, 8, 8), 13).state_dict())
-    message = refuse(path, "--model", "cnn", *DIGITS)
+    message = MEASURE.refuse(path, "--model", "cnn", *DIGITS)
     assert (
         "weights.pt does not fit cnn for 10 classes: of another shape: classifier.weight is 13×32, not 10×32" in message
     )
     assert message.endswith("the checkpoint has 13 classes: add --classes 13")
-    assert run_json(path, "--model", "cnn", *DIGITS, "--classes", 13)["n_classes"] == 13
+    assert MEASURE.run_json(path, "--model", "cnn", *DIGITS, "--classes", 13)["n_classes"] == 13

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from measuring import CNN, DIGITS, draw, prefix, refuse, run, run_json, save
+from measuring import CNN, DIGITS, MEASURE, draw, prefix, save
 from torch import nn
 
 import flatselect
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("working_folder")
 
 
 def test_json_is_the_contract(model, digits):
-    shown = run_json(save(model.state_dict()), *CNN, *DIGITS, "--images", 100, "--seed", 3, "--verify")
+    shown = MEASURE.run_json(save(model.state_dict()), *CNN, *DIGITS, "--images", 100, "--seed", 3, "--verify")
     assert list(shown) == [
         "checkpoint", "sha256", "model", "model_args", "data", "images", "n_classes", "measurement", "verification",
         "versions",
@@ -45,7 +45,7 @@ def test_json_is_the_contract(model, digits):
 
 
 def test_table_for_people(model, digits):
-    done = run(save(model.state_dict()), *CNN, *DIGITS)
+    done = MEASURE.run(save(model.state_dict()), *CNN, *DIGITS)
     assert done.exit_code == 0, done.output
     expected = flatselect.measure(model, draw(digits))
     words = " ".join(done.stdout.split())
@@ -61,13 +61,13 @@ def test_table_for_people(model, digits):
     ):
         assert text in words
     assert done.stderr == ""
-    assert max(map(len, run("weights.pt", *CNN, *DIGITS, COLUMNS="80").stdout.splitlines())) <= 80
+    assert max(map(len, MEASURE.run("weights.pt", *CNN, *DIGITS, COLUMNS="80").stdout.splitlines())) <= 80
 
 
 def test_smooth_tails_are_named_gauss_newton():
     args = ["--model", "cnn", "--model-arg", "activation=silu"]
     path = save(build_model("cnn", {"activation": "silu"}, (1, 8, 8), 10).state_dict())
-    shown = run(path, *args, *DIGITS, "--images", "32", "--verify")
+    shown = MEASURE.run(path, *args, *DIGITS, "--images", "32", "--verify")
     assert shown.exit_code == 0, shown.output
     assert "of the Gauss-Newton part" in shown.stdout
     assert "agrees with brute-force autograd on 2 images, in float64" in shown.stdout
@@ -81,18 +81,18 @@ def test_what_does_not_agree_is_exit_1(model, monkeypatch):
         return dataclasses.replace(found, gauss_newton_flatness=found.gauss_newton_flatness * (1 + 1e-5))
 
     monkeypatch.setattr(verification, "reference_by_gradients", wrong)
-    done = run(save(model.state_dict()), *CNN, *DIGITS, "--verify", "--verify-images", "3")
+    done = MEASURE.run(save(model.state_dict()), *CNN, *DIGITS, "--verify", "--verify-images", "3")
     assert done.exit_code == 1
     assert "DIFFERS (by more than 1e-06) from brute-force autograd on 3 images" in done.stdout
     assert done.stderr == "weights.pt: the measurement does not agree with brute-force autograd\n"
-    done = run("weights.pt", *CNN, *DIGITS, "--verify", "--json")
+    done = MEASURE.run("weights.pt", *CNN, *DIGITS, "--verify", "--json")
     assert (done.exit_code, json.loads(done.stdout)["verification"]["agrees"]) == (1, False)
 
 
 def test_all_layers(model, digits):
-    done = run(save(model.state_dict()), *CNN, *DIGITS, "--layer", "all", "--verify")
+    done = MEASURE.run(save(model.state_dict()), *CNN, *DIGITS, "--layer", "all", "--verify")
     assert done.exit_code == 0, done.output
-    shown = run_json("weights.pt", *CNN, *DIGITS, "--layer", "all", "--verify")
+    shown = MEASURE.run_json("weights.pt", *CNN, *DIGITS, "--layer", "all", "--verify")
     expected = flatselect.measure(model, draw(digits), layers="all")
     assert shown["measurement"]["relative_gap_flatness"] == pytest.approx(expected.relative_gap_flatness, rel=1e-6)
     assert len(expected.layers) > 2
@@ -125,16 +125,16 @@ def test_another_layer_by_name_also_behind_repeated_channels():
     network = build_model("torchvision:resnet18", {}, (3, 32, 32), 10)
     torch.save(network.state_dict(), "resnet18.pth")
     options = ["--model", "torchvision:resnet18", *DIGITS, "--image-size", 32, "--images", 8]
-    default = run_json("resnet18.pth", *options)["measurement"]
-    named = run_json("resnet18.pth", *options, "--layer", "layer4.1.conv2")["measurement"]
+    default = MEASURE.run_json("resnet18.pth", *options)["measurement"]
+    named = MEASURE.run_json("resnet18.pth", *options, "--layer", "layer4.1.conv2")["measurement"]
     assert default["layer"] == named["layer"] == "network.layer4.1.conv2"
     digits = load_training_set(DataSection(train="digits", image_size=32), 0)
     expected = flatselect.measure(network, draw(digits, 8).expand(-1, 3, -1, -1))
     assert default["relative_gap_flatness"] == pytest.approx(expected.relative_gap_flatness, rel=1e-5)
-    assert "--layer layer9 is not" in refuse("resnet18.pth", *options, "--layer", "layer9")
+    assert "--layer layer9 is not" in MEASURE.refuse("resnet18.pth", *options, "--layer", "layer9")
     # Weights that were saved with the repetition in front fit too.
     torch.save(prefix(network.state_dict(), "network."), "wrapped.pth")
-    wrapped = run_json("wrapped.pth", *options)["measurement"]
+    wrapped = MEASURE.run_json("wrapped.pth", *options)["measurement"]
     assert wrapped["relative_gap_flatness"] == default["relative_gap_flatness"]
 
 
@@ -144,7 +144,7 @@ def test_timm():
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight)  # timm starts the last one of a block at 0, and flatness with it
-    shown = run_json(
+    shown = MEASURE.run_json(
         save(network.state_dict()), "--model", "timm:resnet10t", *DIGITS, "--images", 8, "--image-size", 32
     )
     assert shown["measurement"]["relative_gap_flatness"] > 0
@@ -172,7 +172,7 @@ def test_timm():
     ],
 )
 def test_mistakes_get_a_message_in_words_of_the_options(options, text, model):
-    message = refuse(save(model.state_dict()), *options)
+    message = MEASURE.refuse(save(model.state_dict()), *options)
     assert text in message
     assert "data." not in message.replace("arrays", "")
     assert "--set" not in message
@@ -180,19 +180,19 @@ def test_mistakes_get_a_message_in_words_of_the_options(options, text, model):
 
 @pytest.mark.parametrize("options", [["--images", "0"], ["--images", "some"], ["--batch-size", "0"]])
 def test_misuse_is_exit_2(options, model):
-    assert run(save(model.state_dict()), *CNN, *DIGITS, *options).exit_code == 2
-    assert run("weights.pt", *CNN).exit_code == 2
+    assert MEASURE.run(save(model.state_dict()), *CNN, *DIGITS, *options).exit_code == 2
+    assert MEASURE.run("weights.pt", *CNN).exit_code == 2
 
 
 def test_images_of_one_class_or_fewer_than_the_default_will_do(model, digits):
     pixels, labels = digits.pixels[:40].squeeze(1).numpy(), np.zeros(40, dtype=np.int64)
     np.savez("some.npz", images=pixels, labels=labels)
-    shown = run_json(save(model.state_dict()), *CNN, "--data", "arrays:some.npz", "--classes", 10)
+    shown = MEASURE.run_json(save(model.state_dict()), *CNN, "--data", "arrays:some.npz", "--classes", 10)
     assert (shown["images"]["n_images"], shown["measurement"]["n_images"]) == (40, 40)
     np.savez("floats.npz", images=pixels / np.float32(255), labels=labels)
-    done = run("weights.pt", *CNN, "--data", "arrays:floats.npz", "--classes", 10, "--images", "all")
+    done = MEASURE.run("weights.pt", *CNN, "--data", "arrays:floats.npz", "--classes", 10, "--images", "all")
     assert "the set's floats, as they are" in done.stdout
-    assert run_json("weights.pt", *CNN, *DIGITS, "--images", "all")["measurement"]["n_images"] == 1297
+    assert MEASURE.run_json("weights.pt", *CNN, *DIGITS, "--images", "all")["measurement"]["n_images"] == 1297
 
 
 def test_model_arguments_are_toml_json_or_text():

@@ -10,15 +10,15 @@ from contextlib import closing
 
 import optuna
 import pytest
-from click.testing import CliRunner
+from running import Command
 
-from flatselect.cli.main import cli
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE
 from flatselect.store.study_writer import StudyWriter
 
+FLATSELECT = Command()
 STUDY_FILE = """
 [study]
 name = "digits"
@@ -82,10 +82,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments, **environment):
-    return CliRunner(env={"COLUMNS": "80", **environment}).invoke(cli, arguments)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -97,14 +93,14 @@ def run(*arguments, **environment):
     ],
 )
 def test_a_study_by_each_of_its_names(folder, arguments):
-    done = run("query", *arguments, "--json")
+    done = FLATSELECT.run("query", *arguments, "--json")
     assert done.exit_code == 0, done.output
     assert [trial["number"] for trial in json.loads(done.stdout)] == [0, 1, 2]
     assert done.stderr == ""
 
 
 def test_json_is_the_contract(folder):
-    first, failed, running = json.loads(run("query", "digits", "--json").stdout)
+    first, failed, running = json.loads(FLATSELECT.run("query", "digits", "--json").stdout)
     assert first["state"] == "COMPLETE"
     assert first["params"] == {"learning_rate": 0.01}
     assert (first["attempts"], first["epochs"], first["train_score"]) == (1, 2, 0.9)
@@ -121,12 +117,12 @@ def test_json_is_the_contract(folder):
 
 
 def test_jsonl_is_one_object_a_line(folder):
-    lines = run("query", "digits", "--jsonl").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == json.loads(run("query", "digits", "--json").stdout)
+    lines = FLATSELECT.run("query", "digits", "--jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(FLATSELECT.run("query", "digits", "--json").stdout)
 
 
 def test_csv_is_flat(folder):
-    first, failed, _ = csv.DictReader(io.StringIO(run("query", "digits", "--csv").stdout))
+    first, failed, _ = csv.DictReader(io.StringIO(FLATSELECT.run("query", "digits", "--csv").stdout))
     assert first["param_learning_rate"] == "0.01"
     assert first["param_norm"] == ""
     assert failed["param_norm"] == "[bold]batch"
@@ -138,7 +134,7 @@ def test_csv_is_flat(folder):
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_table_fits_the_terminal(folder, width):
-    shown = run("query", "digits", COLUMNS=str(width)).stdout
+    shown = FLATSELECT.run("query", "digits", COLUMNS=str(width)).stdout
     assert max(map(len, shown.splitlines())) <= width
     words = " ".join(shown.split())
     for text in (
@@ -160,7 +156,7 @@ def test_table_fits_the_terminal(folder, width):
 
 
 def test_epochs(folder):
-    first, second = json.loads(run("query", "digits", "--epochs", "--json").stdout)
+    first, second = json.loads(FLATSELECT.run("query", "digits", "--epochs", "--json").stdout)
     assert (first["trial"], first["epoch"], second["epoch"]) == (0, 1, 2)
     assert first.keys() >= _measure(1).to_dict().keys() - {"companions"}
     assert first["companion_mean_confidence"] == 0.5
@@ -168,10 +164,10 @@ def test_epochs(folder):
     assert first["predicted_test_gap"] is None
     assert second["predicted_test_gap_interval"] == [0.08, 0.14]
 
-    rows = list(csv.DictReader(io.StringIO(run("query", "digits", "--epochs", "--csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(FLATSELECT.run("query", "digits", "--epochs", "--csv").stdout)))
     assert [row["relative_gap_flatness"] for row in rows] == ["12.345678"] * 2
     assert [row["predicted_test_gap_low"] for row in rows] == ["", "0.08"]
-    table = run("query", "digits", "--epochs").stdout
+    table = FLATSELECT.run("query", "digits", "--epochs").stdout
     assert "0.100 ±0.030" in " ".join(table.split())
 
 
@@ -192,7 +188,7 @@ def test_epochs(folder):
 )
 def test_what_is_not_there_is_an_error_and_nothing_is_made(folder, arguments, message):
     before = sorted(folder.rglob("*"))
-    done = run(*arguments)
+    done = FLATSELECT.run(*arguments)
     assert done.exit_code == 1
     assert done.stdout == ""
     assert message in done.stderr
@@ -203,11 +199,11 @@ def test_what_is_not_there_is_an_error_and_nothing_is_made(folder, arguments, me
 
 def test_database_of_several_studies_must_be_told_which(folder):
     make_study("studies/digits.db", "second")
-    done = run("query", "studies/digits.db")
+    done = FLATSELECT.run("query", "studies/digits.db")
     assert done.exit_code == 1
     assert "holds 2 studies; name one" in done.stderr
     assert "digits or second" in done.stderr
-    assert run("query", "second", "--storage", "sqlite:///studies/digits.db", "--json").exit_code == 0
+    assert FLATSELECT.run("query", "second", "--storage", "sqlite:///studies/digits.db", "--json").exit_code == 0
 
 
 def test_studies_lists_every_database_at_hand(folder):
@@ -216,7 +212,7 @@ def test_studies_lists_every_database_at_hand(folder):
         connection.execute("CREATE TABLE notes (words TEXT)")
     (folder / "text.db").write_text("no database at all, but as long as one would be " * 40)
     others = (folder / "others.db").read_bytes()
-    done = run("studies", "--json")
+    done = FLATSELECT.run("studies", "--json")
     assert done.exit_code == 0
     studies = json.loads(done.stdout)
     assert [(study["name"], study["trials"]) for study in studies] == [("second", 3), ("digits", 3)]
@@ -231,17 +227,19 @@ def test_studies_of_one_database(folder):
         ["sqlite:///studies/digits.db"],
         ["--storage", "sqlite:///studies/digits.db"],
     ):
-        assert [study["name"] for study in json.loads(run("studies", *arguments, "--json").stdout)] == ["digits"]
-    table = run("studies", "studies/digits.db").stdout
+        assert [study["name"] for study in json.loads(FLATSELECT.run("studies", *arguments, "--json").stdout)] == [
+            "digits"
+        ]
+    table = FLATSELECT.run("studies", "studies/digits.db").stdout
     assert "digits" in table
     assert "studies/digits.db" in table
 
 
 def test_study_without_trials(tmp_path):
     make_optuna_storage(f"sqlite:///{tmp_path}/empty.db").engine.dispose()
-    done = run("studies", f"{tmp_path}/empty.db")
+    done = FLATSELECT.run("studies", f"{tmp_path}/empty.db")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "no study that flatselect made" in done.stderr
-    done = run("query", f"{tmp_path}/empty.db")
+    done = FLATSELECT.run("query", f"{tmp_path}/empty.db")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "holds no study that flatselect made" in done.stderr

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from measuring import export
+from measuring import CNN, export
 from PIL import Image
-from ranking_runs import CNN, DIGITS, KEYS, fit_calibrator, make_study, refuse, run, run_json, train
+from ranking_runs import DIGITS, KEYS, RANK, fit_calibrator, make_study, train
 from torch import nn
 
 import flatselect
@@ -49,7 +49,7 @@ def calibrator(working_folder):
 
 
 def test_json_is_the_contract_and_what_python_says(runs, networks, digits, calibrator):
-    shown = run_json("runs", *CNN, *DIGITS, "--calibrator", calibrator)
+    shown = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", calibrator)
     assert list(shown) == ["calibrator", "checkpoints"]
     described = shown["calibrator"]
     assert (described["source"], described["estimator"], described["coverage"]) == ("gap.json", "ridge", 0.9)
@@ -78,11 +78,11 @@ def test_json_is_the_contract_and_what_python_says(runs, networks, digits, calib
 
 def test_table_for_people(runs, calibrator):
     (runs / "broken[b].pt").write_bytes(b"")
-    done = run("runs", *CNN, *DIGITS, "--calibrator", calibrator)
+    done = RANK.run("runs", *CNN, *DIGITS, "--calibrator", calibrator)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    best, *_ = run_json("runs", *CNN, *DIGITS, "--calibrator", calibrator)["checkpoints"]
+    best, *_ = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", calibrator)["checkpoints"]
     (row,) = [line for line in lines if line.startswith("1 ")]
     assert best["path"] in row
     assert f"{best['train_score']:.4f}" in row
@@ -97,11 +97,11 @@ def test_table_for_people(runs, calibrator):
 
 
 def test_without_a_calibrator_it_ranks_and_says_so(runs, networks, digits):
-    done = run("runs", *CNN, *DIGITS, "--calibrator", "none")
+    done = RANK.run("runs", *CNN, *DIGITS, "--calibrator", "none")
     assert done.exit_code == 0, done.output
     assert "uncalibrated: in the order of accuracy on disturbed training images" in done.stdout
     assert "predictions are uncalibrated" in done.stderr
-    done = run("runs", *CNN, *DIGITS, "--calibrator", "none", "--json")
+    done = RANK.run("runs", *CNN, *DIGITS, "--calibrator", "none", "--json")
     assert "predictions are uncalibrated" in done.stderr
     shown = json.loads(done.stdout)
     assert shown["calibrator"] is None
@@ -129,7 +129,7 @@ def test_what_is_broken_is_listed_with_its_reason_and_the_others_are_ranked(runs
     torch.save(network.state_dict(), runs / "nan.pt")
     torch.save(networks["epochs1"], runs / "whole.pt")
     torch.save(networks["epochs1"].state_dict(), runs / "notes.txt")
-    done = run("runs", "absent.pt", *CNN, *DIGITS, "--calibrator", "none", "--json")
+    done = RANK.run("runs", "absent.pt", *CNN, *DIGITS, "--calibrator", "none", "--json")
     assert done.exit_code == 0, done.output
     checkpoints = json.loads(done.stdout)["checkpoints"]
     assert [c["rank"] for c in checkpoints] == [1, 2, 3, None, None, None, None, None, None]
@@ -148,12 +148,12 @@ def test_what_is_broken_is_listed_with_its_reason_and_the_others_are_ranked(runs
 def test_nothing_that_could_be_ranked_is_exit_1(working_folder):
     Path("empty.pt").touch()
     Path("bare").mkdir()
-    done = run("empty.pt", "bare", *CNN, *DIGITS, "--json")
+    done = RANK.run("empty.pt", "bare", *CNN, *DIGITS, "--json")
     assert done.exit_code == 1
     assert "no checkpoint could be ranked" in done.stderr
     assert "not ranked: bare: a folder without checkpoints (*.pt, " in done.stderr
     assert [c["rank"] for c in json.loads(done.stdout)["checkpoints"]] == [None, None]
-    assert "no checkpoint could be ranked" in refuse("empty.pt", *CNN, *DIGITS)
+    assert "no checkpoint could be ranked" in RANK.refuse("empty.pt", *CNN, *DIGITS)
 
 
 def test_a_manifest_names_networks_of_several_kinds(runs, digits):
@@ -170,7 +170,7 @@ def test_a_manifest_names_networks_of_several_kinds(runs, digits):
     with Path("runs/nets.csv").open("w", newline="", encoding="utf-8-sig") as stream:
         csv.writer(stream).writerows(rows)
     options = ["--manifest", "runs/nets.csv", *DIGITS, "--calibrator", "none"]
-    checkpoints = {c["path"]: c for c in run_json(*options)["checkpoints"]}
+    checkpoints = {c["path"]: c for c in RANK.run_json(*options)["checkpoints"]}
     assert {path for path, c in checkpoints.items() if c["rank"]} == {"runs/epochs1.pt", "runs/other.pt"}
     errors = {path: c["error"] for path, c in checkpoints.items() if c["error"]}
     assert errors["runs/epochs2.pt"].startswith("--model is missing")
@@ -178,7 +178,7 @@ def test_a_manifest_names_networks_of_several_kinds(runs, digits):
     assert errors["runs/absent.pt"].startswith("no such file")
     assert errors["runs/nets.csv:7"] == "this row has no path"
     # With arguments beside it: what the manifest says of a file comes first, and each is ranked once.
-    done = run("runs", *options, *CNN, "--json")
+    done = RANK.run("runs", *options, *CNN, "--json")
     assert "named more than once, ranked once: runs/epochs1.pt, runs/epochs2.pt" in done.stderr
     checkpoints = json.loads(done.stdout)["checkpoints"]
     assert len({c["path"] for c in checkpoints}) == len(checkpoints) == 6
@@ -188,24 +188,24 @@ def test_a_manifest_names_networks_of_several_kinds(runs, digits):
 def test_a_manifest_whose_json_is_not_quoted_is_read_all_the_same(runs, digits):
     torch.save(train(digits, 1, seed=9, width=6, block="residual").state_dict(), "other.pt")
     Path("nets.csv").write_text('path,model,args\nother.pt,cnn,{"width": 6, "block": "residual"}\n')
-    (only,) = run_json("--manifest", "nets.csv", *DIGITS, "--calibrator", "none")["checkpoints"]
+    (only,) = RANK.run_json("--manifest", "nets.csv", *DIGITS, "--calibrator", "none")["checkpoints"]
     assert (only["path"], only["rank"], only["error"]) == ("other.pt", 1, None)
 
 
 def test_a_second_call_reads_no_weights_and_says_the_same(runs, calibrator, monkeypatch):
     arguments = ["runs", *CNN, *DIGITS, "--calibrator", calibrator, "--unlabeled", "digits"]
-    first = run_json(*arguments)
+    first = RANK.run_json(*arguments)
 
     def refuse_to_read(path):
         raise AssertionError(f"{path} is read again")
 
     monkeypatch.setattr(checkpoint_measuring, "read_weight_file", refuse_to_read)
-    done = run(*arguments, "--json")
+    done = RANK.run(*arguments, "--json")
     assert json.loads(done.stdout) == first
     assert "3 of 3 checkpoints were measured before" in done.stderr
     # A copy is the same content, and another calibrator needs no measurement.
     shutil.copy("runs/epochs1.pt", "runs/copy.pt")
-    assert len(run_json(*arguments, "--calibrator", "none")["checkpoints"]) == 4
+    assert len(RANK.run_json(*arguments, "--calibrator", "none")["checkpoints"]) == 4
     # Another probe, seed, normalisation or set of images is measured anew.
     images = np.random.default_rng(0).integers(0, 256, (99, 8, 8), dtype=np.uint8)
     np.savez("x.npz", images=images, labels=np.arange(99) % 10)
@@ -217,22 +217,22 @@ def test_a_second_call_reads_no_weights_and_says_the_same(runs, calibrator, monk
         ["--unlabeled", "arrays:x.npz"],
         ["--data", "arrays:x.npz", "--images", "50"],
     ):
-        checkpoints = json.loads(run(*arguments, *changed, "--json").stdout)["checkpoints"]
+        checkpoints = json.loads(RANK.run(*arguments, *changed, "--json").stdout)["checkpoints"]
         assert len(checkpoints) == 4
         assert all("is read again" in c["error"] for c in checkpoints), changed
 
 
 def test_changed_weights_are_measured_again_and_a_damaged_cache_is_rewritten(runs, networks):
     arguments = ["runs/epochs1.pt", *CNN, *DIGITS, "--calibrator", "none"]
-    (first,) = run_json(*arguments)["checkpoints"]
+    (first,) = RANK.run_json(*arguments)["checkpoints"]
     torch.save(networks["epochs3"].state_dict(), "runs/epochs1.pt")
-    (second,) = run_json(*arguments)["checkpoints"]
+    (second,) = RANK.run_json(*arguments)["checkpoints"]
     assert first["relative_gap_flatness"] != second["relative_gap_flatness"]
     files = list(Path("cache/measurements").iterdir())
     assert len(files) == 2
     for file in files:
         file.write_text(file.read_text()[:100])
-    assert run_json(*arguments)["checkpoints"] == [second]
+    assert RANK.run_json(*arguments)["checkpoints"] == [second]
     assert sorted(len(file.read_text()) > 100 for file in files) == [False, True]
 
 
@@ -251,10 +251,10 @@ def test_processes_say_the_same_and_one_that_dies_takes_none_with_it(runs, digit
     shutil.copy("runs/epochs1.pt", "runs/dies.pt")
     Path("runs/nets.csv").write_text("\n".join([*rows[:2], 'dies.pt,rank_dying_nets:build,{"width": 5}', *rows[2:]]))
     options = ["--manifest", "runs/nets.csv", *DIGITS, "--calibrator", "none"]
-    shown = run_json(*options, "--workers", 2)["checkpoints"]
+    shown = RANK.run_json(*options, "--workers", 2)["checkpoints"]
     assert [c["path"] for c in shown if c["error"]] == ["runs/dies.pt"]
     assert "was ended by SIGKILL; was memory short?" in shown[-1]["error"]
-    here = run_json("runs/epochs1.pt", "runs/epochs2.pt", "runs/epochs3.pt", *CNN, *DIGITS, "--calibrator", "none")
+    here = RANK.run_json("runs/epochs1.pt", "runs/epochs2.pt", "runs/epochs3.pt", *CNN, *DIGITS, "--calibrator", "none")
     for one, other in zip(shown[:3], here["checkpoints"], strict=True):
         assert (one["path"], one["train_score"]) == (other["path"], other["train_score"])
         assert one["relative_gap_flatness"] == pytest.approx(other["relative_gap_flatness"], rel=1e-5)
@@ -265,20 +265,20 @@ def test_own_code_prints_to_standard_error_and_is_measured_again_when_it_changed
            "    return build_model('cnn', {'width': 4}, (1, 8, 8), n_classes)\n"  # fmt: skip
     Path("rank_talking_nets.py").write_text(code)
     arguments = ["runs/epochs1.pt", "--model", "rank_talking_nets:build", *DIGITS, "--calibrator", "none", "--json"]
-    done = run(*arguments)
+    done = RANK.run(*arguments)
     assert json.loads(done.stdout)["checkpoints"][0]["rank"] == 1
     assert "hello" in done.stderr
-    assert "hello" not in run(*arguments).stderr
+    assert "hello" not in RANK.run(*arguments).stderr
     Path("rank_talking_nets.py").write_text(code + "# changed\n")
-    assert "hello" in run(*arguments).stderr
+    assert "hello" in RANK.run(*arguments).stderr
 
 
 def test_csv_and_jsonl_are_one_record_a_checkpoint(runs, calibrator):
     Path("runs/empty.pt").touch()
     arguments = ["runs", *CNN, *DIGITS, "--calibrator", calibrator]
-    records = run_json(*arguments)["checkpoints"]
-    assert [json.loads(line) for line in run(*arguments, "--jsonl").stdout.splitlines()] == records
-    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--csv").stdout)))
+    records = RANK.run_json(*arguments)["checkpoints"]
+    assert [json.loads(line) for line in RANK.run(*arguments, "--jsonl").stdout.splitlines()] == records
+    rows = list(csv.DictReader(io.StringIO(RANK.run(*arguments, "--csv").stdout)))
     assert [row["path"] for row in rows] == [record["path"] for record in records]
     assert float(rows[0]["predicted_test_score_high"]) == records[0]["predicted_test_score_interval"][1]
     assert (rows[-1]["rank"], rows[-1]["predicted_test_score_low"]) == ("", "")
@@ -288,8 +288,12 @@ def test_csv_and_jsonl_are_one_record_a_checkpoint(runs, calibrator):
 def test_unlabelled_images_need_no_labels(runs, networks, digits):
     pixels = digits.pixels[:60].numpy()
     np.savez("new.npz", images=pixels)
-    found = run_json("runs", *CNN, *DIGITS, "--calibrator", "none", "--unlabeled", "arrays:new.npz")
+    arguments = ["runs", *CNN, *DIGITS, "--calibrator", "none", "--unlabeled", "arrays:new.npz"]
+    found = RANK.run_json(*arguments)
     assert all(c["rank"] for c in found["checkpoints"])
+    shown = RANK.run(*arguments).stdout
+    assert "uncalibrated: in the order of agreement with the others on unlabelled images" in shown
+    assert "agreement" in shown.splitlines()[0] + shown.splitlines()[1]
     (file, *_) = Path("cache/measurements").iterdir()
     kept = json.loads(file.read_text())
     assert "unlabeled_nuclear_norm" in kept["measurement"]["companions"]
@@ -298,16 +302,16 @@ def test_unlabelled_images_need_no_labels(runs, networks, digits):
     known = {c.measurement.companions["unlabeled_confidence"] for c in expected.candidates}
     assert any(kept["measurement"]["companions"]["unlabeled_confidence"] == pytest.approx(value) for value in known)
     np.savez("large.npz", images=np.zeros((5, 16, 16), dtype=np.uint8))
-    message = refuse("runs", *CNN, *DIGITS, "--unlabeled", "arrays:large.npz")
+    message = RANK.refuse("runs", *CNN, *DIGITS, "--unlabeled", "arrays:large.npz")
     assert "unlabelled images of arrays:large.npz are 1×16×16, training images 1×8×8" in message
-    assert "--unlabeled arrays:absent.npz: absent.npz: no such file" in refuse(
+    assert "--unlabeled arrays:absent.npz: absent.npz: no such file" in RANK.refuse(
         "runs", *CNN, *DIGITS, "--unlabeled", "arrays:absent.npz"
     )
 
 
 def test_a_page_with_a_plot(runs, calibrator):
     Path("runs/<b>.pt").touch()
-    done = run(
+    done = RANK.run(
         "runs", *CNN, *DIGITS, "--calibrator", calibrator, "--unlabeled", "digits", "-o", "report.html", "--json"
     )
     assert done.exit_code == 0, done.output
@@ -315,7 +319,7 @@ def test_a_page_with_a_plot(runs, calibrator):
     for checkpoint in json.loads(done.stdout)["checkpoints"]:
         assert checkpoint["path"].replace("<b>", "&lt;b&gt;") in page
     assert "digits: 1,297 of 1×8×8, 10 classes" in page
-    assert "gap.json: ridge on 20 rows of 20 networks" in page
+    assert "gap.json: ridge on 20 rows of 20 groups, SHA-256" in page
     assert not re.search(r"<(?:script|link|img|iframe)[^>]*https?:", page)
     assert "report.html: written" in done.stderr
 
@@ -324,28 +328,32 @@ def test_exported_models_say_what_they_are_and_how_their_images_were_normalised(
     for name, mean in (("epochs1", 0.1), ("epochs2", 0.4)):
         state = networks[name].state_dict()
         Path(export("cnn", {"width": 4}, state, mean=(mean,), std=(0.3,))).rename(f"{name}.pt")
-    found = {c["path"]: c for c in run_json("epochs1.pt", "epochs2.pt", *DIGITS, "--calibrator", "none")["checkpoints"]}
+    found = {
+        c["path"]: c for c in RANK.run_json("epochs1.pt", "epochs2.pt", *DIGITS, "--calibrator", "none")["checkpoints"]
+    }
     for name, mean in (("epochs1", 0.1), ("epochs2", 0.4)):
         images = dataclasses.replace(digits, mean=(mean,), std=(0.3,))
         (expected,) = flatselect.rank([networks[name]], images, calibrator="none", n_probe_images=200).candidates
         assert found[f"{name}.pt"]["train_score"] == pytest.approx(expected.train_score)
         assert found[f"{name}.pt"]["relative_gap_flatness"] == pytest.approx(expected.relative_gap_flatness, rel=1e-4)
     # Constants that are given come first.
-    given = run_json("epochs1.pt", *DIGITS, "--calibrator", "none", "--mean", "0.4", "--std", "0.3")["checkpoints"][0]
+    given = RANK.run_json("epochs1.pt", *DIGITS, "--calibrator", "none", "--mean", "0.4", "--std", "0.3")[
+        "checkpoints"
+    ][0]
     assert given["train_score"] != found["epochs1.pt"]["train_score"]
 
 
 def test_the_latest_calibrator_of_a_study(runs):
     make_study("digits", [])
-    message = refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
+    message = RANK.refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
     assert "--calibrator study:digits: this study has no calibrator yet" in message
     older, newer = fit_calibrator(), fit_calibrator(slope=0.05)
     make_study("other", [older, newer])
     for spec in (["study:other"], ["study:other.db"], ["study:other", "--storage", "sqlite:///other.db"]):
-        shown = run_json("runs", *CNN, *DIGITS, "--calibrator", *spec)
+        shown = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", *spec)
         assert shown["calibrator"]["source"] == spec[0]
     newer.save("newer.json")
-    expected = run_json("runs", *CNN, *DIGITS, "--calibrator", "newer.json")
+    expected = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", "newer.json")
     assert shown["checkpoints"] == expected["checkpoints"]
     assert shown["calibrator"]["fingerprint"] == expected["calibrator"]["fingerprint"]
 
@@ -359,8 +367,8 @@ def test_image_folders_and_plain_images_of_use(runs, digits, networks):
         Image.fromarray(pixels).save(f"photos/{int(label)}/{number:03}.png")
         Image.fromarray(pixels).save(f"plain/{number:03}.png")
     arguments = ["runs", *CNN, "--data", "folder:photos", "--calibrator", "none"]
-    plain = run_json(*arguments)["checkpoints"]
-    with_unlabeled = run_json(*arguments, "--unlabeled", "folder:plain")["checkpoints"]
+    plain = RANK.run_json(*arguments)["checkpoints"]
+    with_unlabeled = RANK.run_json(*arguments, "--unlabeled", "folder:plain")["checkpoints"]
     # The order may be another, by agreement on the plain images; what is measured on the photos is the same.
     assert {(c["path"], c["train_score"], c["relative_gap_flatness"]) for c in with_unlabeled} == {
         (c["path"], c["train_score"], c["relative_gap_flatness"]) for c in plain
@@ -384,7 +392,7 @@ def test_a_network_of_another_end_is_ranked_with_a_note(runs):
     end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 10)]
     torch.save(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), *end).state_dict(), "headed.pt")
     for _ in range(2):  # the second time from the cache
-        done = run("headed.pt", "--model", "rank_headed_nets:build", *DIGITS, "--calibrator", "none", "--json")
+        done = RANK.run("headed.pt", "--model", "rank_headed_nets:build", *DIGITS, "--calibrator", "none", "--json")
         assert json.loads(done.stdout)["checkpoints"][0]["rank"] == 1
         assert "headed.pt: measured at layer 0 by name" in done.stderr
 
@@ -393,7 +401,7 @@ def test_code_that_ends_python_is_listed(runs):
     Path("rank_ending_nets.py").write_text("import sys\nsys.exit(3)\n")
     Path("nets.csv").write_text("path,model\nruns/epochs1.pt,rank_ending_nets:build\nruns/epochs2.pt,\n")
     ended, ranked = sorted(
-        run_json("--manifest", "nets.csv", *CNN, *DIGITS, "--calibrator", "none")["checkpoints"],
+        RANK.run_json("--manifest", "nets.csv", *CNN, *DIGITS, "--calibrator", "none")["checkpoints"],
         key=lambda c: c["path"],
     )
     assert "ended Python (exit code 3)" in ended["error"]
@@ -405,7 +413,7 @@ def test_large_training_sets_are_sampled(runs, monkeypatch):
 
     monkeypatch.setattr(measuring, "MOST_TRAIN_IMAGES", 300)
     monkeypatch.setattr(rank, "MOST_TRAIN_IMAGES", 300)
-    done = run("runs/epochs1.pt", *CNN, *DIGITS, "--calibrator", "none", "--no-cache", "--json")
+    done = RANK.run("runs/epochs1.pt", *CNN, *DIGITS, "--calibrator", "none", "--no-cache", "--json")
     assert "training scores are of 300 of the 1297 images, drawn by class" in done.stderr
     score = json.loads(done.stdout)["checkpoints"][0]["train_score"] * 300
     assert score == pytest.approx(round(score))
@@ -431,7 +439,7 @@ def test_large_training_sets_are_sampled(runs, monkeypatch):
 def test_mistakes_get_a_message_in_words_of_the_options(options, text, runs):
     np.savez("bare.npz", images=np.zeros((5, 8, 8), dtype=np.uint8))
     Path("wrong.csv").write_text("file,model\na.pt,cnn\n")
-    message = refuse("runs", *CNN, "--data", "digits", *options)
+    message = RANK.refuse("runs", *CNN, "--data", "digits", *options)
     assert text in message
     assert "data." not in message
 
@@ -446,6 +454,6 @@ def test_processes_by_default(wanted, device, n_checkpoints, expected, monkeypat
 
 
 def test_misuse_is_exit_2(runs):
-    assert run(*CNN, *DIGITS).exit_code == 2
-    assert run("runs", *CNN).exit_code == 2
-    assert run("runs", *CNN, *DIGITS, "--workers", "0").exit_code == 2
+    assert RANK.run(*CNN, *DIGITS).exit_code == 2
+    assert RANK.run("runs", *CNN).exit_code == 2
+    assert RANK.run("runs", *CNN, *DIGITS, "--workers", "0").exit_code == 2

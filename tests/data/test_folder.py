@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from flatselect.data.dataset import gather_images
 from flatselect.data.folder import load_folder
 from flatselect.errors import DataError
 
@@ -35,7 +36,9 @@ def test_images_are_decoded_as_they_were_written(tmp_path, workers):
     assert dataset.input_shape == (3, 12, 10)
     batches = list(dataset.batches(4, "cpu"))
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
-    images = torch.cat([images for images, _ in batches])
+    images, labels = gather_images(dataset, "cpu")
+    assert torch.equal(images, torch.cat([images for images, _ in batches]))
+    assert torch.equal(labels, dataset.labels)
     np.testing.assert_allclose(images.numpy(), pixels.transpose(0, 3, 1, 2) / 255, rtol=1e-6)
 
 
@@ -151,7 +154,7 @@ def test_without_labels_all_images_below_the_folder_are_of_one_class(tmp_path):
         load(tmp_path / "a")
     dataset = load(tmp_path, labelled=False)
     assert (len(dataset), dataset.n_classes, dataset.labels.sum()) == (11, 1, 0)
-    images = torch.cat([images for images, _ in dataset.batches(4, "cpu")])
+    images, _ = gather_images(dataset, "cpu")
     np.testing.assert_allclose(images[0].numpy(), pixels[0].transpose(2, 0, 1) / 255, rtol=1e-6)
     assert len(load(tmp_path / "a", labelled=False)) == 5
     (tmp_path / "empty").mkdir()

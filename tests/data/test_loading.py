@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from flatselect.config import DataSection
-from flatselect.data import FolderDataset, load_audit_set, load_training_set
+from flatselect.data import FolderDataset, gather_images, load_audit_set, load_training_set
 from flatselect.data.digits import load_digits
 from flatselect.data.torchvision_sets import DEBIAN_FASHION_MNIST
 from flatselect.errors import DataError
@@ -31,7 +31,7 @@ def save_folder(root, classes=("cat", "dog"), n=4, size=(8, 8), mode="RGB"):
 
 
 def all_images(dataset):
-    return torch.cat([images for images, _ in dataset.batches(64, "cpu")])
+    return gather_images(dataset, "cpu")[0]
 
 
 def test_digits_train_and_audit_are_the_two_parts():

@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from flatselect.data import TensorDataset
+from flatselect.data import TensorDataset, gather_images
 from flatselect.data.digits import load_digits
 
 CPU = torch.device("cpu")
@@ -33,6 +33,15 @@ def test_evaluation_order_holds_every_image_once(device):
     images, labels = collect(batches)
     assert torch.equal(labels, dataset.labels)
     torch.testing.assert_close(images, dataset.images("cpu"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_all_images_of_a_set_as_one(device):
+    dataset = make_dataset()
+    images, labels = gather_images(dataset.subset(torch.arange(700) % len(dataset)), device)
+    assert (images.device.type, labels.device.type) == (device, device)
+    assert torch.equal(images.cpu(), dataset.images("cpu")[torch.arange(700) % len(dataset)])
+    assert torch.equal(labels.cpu(), dataset.labels[torch.arange(700) % len(dataset)])
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -64,3 +64,10 @@ def test_the_file_needs_no_network_and_runs_nothing_of_a_groups_name(predictor, 
     assert "<0>" not in text
     with pytest.raises(CalibrationError, match="cannot be written"):
         write_calibration_plots(predictor, tmp_path / "none" / "plots.html")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_named_and_leaves_nothing(predictor, tmp_path):
+    with pytest.raises(CalibrationError, match=r"plots\.html: cannot be written \(No space left"):
+        write_calibration_plots(predictor, tmp_path / "plots.html")
+    assert not list(tmp_path.iterdir())

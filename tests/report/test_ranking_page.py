@@ -17,8 +17,8 @@ from flatselect.selection.result import Ranking
 EVIL = "<script>alert(1)</script>&\"'<b>.pt"
 
 
-def make_ranking(predicted=True):
-    companions = {"augmentation_accuracy": 0.8125, "mixup_accuracy": 0.7654}
+def make_ranking(predicted=True, **more):
+    companions = {"augmentation_accuracy": 0.8125, "mixup_accuracy": 0.7654, **more}
     measurement = EpochMeasurement(1, 0.9321, 0.1, 100, 12345, relative_gap_flatness=1.5, companions=companions)
     prediction = Prediction(0.1, (0.05, 0.2), 0.8321, (0.7321, 0.8821), extrapolation=True)
     candidates = [
@@ -67,12 +67,14 @@ def test_nothing_is_fetched_from_elsewhere():
     assert len(page) > 1_000_000  # plotly itself
 
 
-def test_the_plot_shows_scores_with_their_intervals_best_first():
-    (script,) = [
-        s for s in split(make_ranking_page(make_ranking(), {}))[1] if "Plotly.newPlot" in s and len(s) < 100_000
-    ]
+def find_traces(page):
+    (script,) = [s for s in split(page)[1] if "Plotly.newPlot" in s and len(s) < 100_000]
     traces, _ = json.JSONDecoder().raw_decode(script[script.index("[{") :])
-    predicted, trained = traces
+    return traces
+
+
+def test_the_plot_shows_scores_with_their_intervals_best_first():
+    predicted, trained = find_traces(make_ranking_page(make_ranking(), {}))
     assert (predicted["x"], predicted["y"]) == ([0.8321, 0.8321], [1, 2])
     assert predicted["error_x"]["array"] == pytest.approx([0.05, 0.05])
     assert predicted["error_x"]["arrayminus"] == pytest.approx([0.1, 0.1])
@@ -80,11 +82,23 @@ def test_the_plot_shows_scores_with_their_intervals_best_first():
     assert trained["x"] == [0.9321, 0.9321]
 
 
-def test_without_predictions_it_says_so():
-    text, scripts = split(make_ranking_page(make_ranking(predicted=False), {}))
+@pytest.mark.parametrize(
+    ("more", "name", "value"),
+    [
+        ({}, "accuracy on disturbed training images", (0.8125 + 0.7654 + 0.6) / 3),
+        ({"unlabeled_agreement": 0.8765}, "agreement with the others on unlabelled images", 0.8765),
+    ],
+)
+def test_without_predictions_it_says_so_and_shows_what_the_order_is_by(more, name, value):
+    page = make_ranking_page(make_ranking(predicted=False, noise_accuracy=0.6, **more), {})
+    text, _ = split(page)
     assert "Uncalibrated: no test score is predicted." in text
+    assert f"The order is that of {name}:" in " ".join(text.split())
+    assert text.count(f"<td>{value:.4f}</td>") == 2
     assert "P(best)" not in text
-    assert any("accuracy on augmented training images" in script for script in scripts)
+    ordered, trained = find_traces(page)
+    assert (ordered["name"], ordered["x"], ordered["y"]) == (name, pytest.approx([value, value]), [1, 2])
+    assert trained["name"] == "training score"
 
 
 def test_nothing_ranked_has_no_plot():
@@ -99,3 +113,10 @@ def test_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ConfigError, match=r"absent/page.html: cannot be written \(No such file"):
         write_ranking_page(make_ranking(), tmp_path / "absent" / "page.html", {})
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    with pytest.raises(ConfigError, match=r"page\.html: cannot be written \(No space left"):
+        write_ranking_page(make_ranking(), tmp_path / "page.html", {})
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from flatselect import measure
 from flatselect.config import DataSection, TrainingSection
-from flatselect.data.dataset import Dataset
+from flatselect.data.dataset import Dataset, gather_images
 from flatselect.data.loading import load_training_set
 from flatselect.errors import NonFiniteError
 from flatselect.flatness import find_head, flatness_penalty
@@ -61,7 +61,7 @@ def test_a_strength_of_0_changes_no_bit(digits: Dataset) -> None:
 
 
 def test_the_penalty_flattens(digits: Dataset) -> None:
-    images = torch.cat([images for images, _ in digits.batches(100, "cpu")])
+    images, _ = gather_images(digits, "cpu")
     flatness, scores = [], []
     for strength in (0.0, 0.03):
         trainer = train(make_trainer(digits, augmentation="none", epochs=12, flatness_penalty=strength))

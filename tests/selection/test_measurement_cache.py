@@ -1,0 +1,32 @@
+"""What is kept of measurements, and what happens where nothing can be."""
+
+import math
+
+import numpy as np
+import pytest
+
+from flatselect.records import EpochMeasurement
+from flatselect.selection.measurement_cache import MeasurementCache
+from flatselect.selection.measuring import MeasuredNetwork
+
+MEASUREMENT = EpochMeasurement(
+    1, 0.9, math.inf, 100, 1000, relative_gap_flatness=1.5, companions={"mixup_accuracy": 0.7}
+)
+
+
+def test_what_is_kept_is_found_and_nothing_else_lies_there(tmp_path):
+    cache = MeasurementCache(tmp_path / "not" / "there")
+    cache.keep("a", MeasuredNetwork(MEASUREMENT, np.array([3, 1], dtype=np.int32), "a note"))
+    found = cache.find("a")
+    assert (found.measurement, found.note) == (MEASUREMENT, "a note")
+    np.testing.assert_array_equal(found.unlabeled_classes, [3, 1])
+    assert cache.find("b") is None
+    assert [path.name for path in cache.folder.iterdir()] == ["a.json"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_keeps_nothing_and_stops_nobody(tmp_path):
+    cache = MeasurementCache(tmp_path)
+    cache.keep("a", MeasuredNetwork(MEASUREMENT))
+    assert cache.find("a") is None
+    assert not list(tmp_path.iterdir())
