@@ -8,7 +8,8 @@ studies/fashion_mnist.toml) and other seeds. Ways to pick:
 - 5-fold (with --folds): mean validation accuracy of five trainings, then the pick is trained on all;
 - training accuracy, ties by training loss: train on all;
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
-  data sets (studies/zoo/table.csv), none of which is Fashion-MNIST.
+  data sets (studies/zoo/table.csv), none of which is Fashion-MNIST;
+- the same with 1,000 images without labels, other ones of the training part.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
 FILE, so that it can be stopped and started:
@@ -32,7 +33,8 @@ from flatselect.assessment import Probe, assess
 from flatselect.calibration.calibration_row import CalibrationRow
 from flatselect.calibration.features import FEATURE_NAMES
 from flatselect.calibration.gap_predictor import GapPredictor
-from flatselect.data.dataset import Dataset
+from flatselect.config import StudyConfig
+from flatselect.data.dataset import Dataset, gather_images
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.data.splits import split_holdout
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
@@ -40,6 +42,7 @@ from flatselect.measures.perturbations import PERTURBATION_NAMES
 from flatselect.models.factories import build_model
 from flatselect.records import EpochMeasurement
 from flatselect.search_space import Candidate, suggest
+from flatselect.selection.agreement import make_agreement_companions
 from flatselect.study_file import load_study_file
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
@@ -51,6 +54,7 @@ from table import read_table  # noqa: E402 - it lies beside the zoo
 
 N_CANDIDATES = 16
 N_SEEN = 10_000
+N_UNLABELED = 1000
 
 
 def main() -> None:
@@ -65,14 +69,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    predictor = _fit_on_other_data_sets(options.estimator)
+    predictors = [_fit_on_other_data_sets(options.estimator, unlabeled=unlabeled) for unlabeled in (False, True)]
     lost: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.repetitions):
         trainings = _train_all(options, repetition)
         on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
         tested = np.array([training["test_score"] for training in on_all])
-        for name, pick, score in _pick(trainings, predictor, tested, options):
+        for name, pick, score in _pick(trainings, predictors, tested, options):
             accuracy.setdefault(name, []).append(score)
             lost.setdefault(name, []).append(float(tested.max()) - score)
             print(f"repetition {repetition} {name}: candidate {pick}, test accuracy {score:.4f}", flush=True)
@@ -82,15 +86,15 @@ def main() -> None:
         print(f"{name:32s} test accuracy {np.mean(accuracy[name]):.4f}  regret {np.mean(values):.4f} ± {error:.4f}")
 
 
-def _fit_on_other_data_sets(estimator: str) -> GapPredictor:
-    names = tuple(name for name in FEATURE_NAMES if "unlabeled" not in name)
+def _fit_on_other_data_sets(estimator: str, *, unlabeled: bool) -> GapPredictor:
+    names = tuple(name for name in FEATURE_NAMES if unlabeled or "unlabeled" not in name)
     rows: list[CalibrationRow] = [n.to_row(names) for n in read_table() if n.base != "FashionMNIST"]
     return GapPredictor.fit(rows, estimator=estimator)
 
 
 def _pick(
     trainings: dict[tuple[str, int], dict[str, Any]],
-    predictor: GapPredictor,
+    predictors: list[GapPredictor],
     tested: np.ndarray,
     options: argparse.Namespace,
 ) -> Iterator[tuple[str, int, float]]:
@@ -110,11 +114,17 @@ def _pick(
     pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
     yield "training accuracy", pick, float(tested[pick])
 
-    def predict(number: int) -> float:
-        return measured[number].train_score - predictor.predict(measured[number]).predicted_test_gap
-
-    pick = best(predict)
-    yield "flatselect", pick, float(tested[pick])
+    classes = np.array([trainings["all", n]["unlabeled_classes"] for n in range(N_CANDIDATES)])
+    with_agreement = {
+        n: dataclasses.replace(measured[n], companions=measured[n].companions | companions)
+        for n, companions in enumerate(make_agreement_companions(classes))
+    }
+    for name, predictor, known in (
+        ("flatselect", predictors[0], measured),
+        ("flatselect, unlabelled", predictors[1], with_agreement),
+    ):
+        pick = best(lambda n, p=predictor, known=known: known[n].train_score - p.predict(known[n]).predicted_test_gap)
+        yield name, pick, float(tested[pick])
 
 
 def _name_share(share: float) -> str:
@@ -133,6 +143,7 @@ def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, 
     config = load_study_file(ROOT / "studies" / "fashion_mnist.toml", [*overrides, "data.audit_size=10000"])
     images = load_training_set(config.data, seed=repetition)
     tests = load_audit_set(config.data, images, seed=0)
+    unlabeled = _draw_others(config, images, repetition)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=repetition))
     candidates = [suggest(study.ask(), config) for _ in range(N_CANDIDATES)]
     parts: dict[str, tuple[Dataset, Dataset | None]] = {"all": (images, None)}
@@ -150,16 +161,32 @@ def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, 
                 continue
             seed = derive_seed("selection", repetition, number)
             entry = {"n_images": options.images, "repetition": repetition, "part": part, "candidate": number}
-            entry |= _train(candidate, train, validation, tests, seed, is_measured=part == "all")
+            entry |= _train(candidate, train, validation, tests, seed, unlabeled if part == "all" else None)
             with options.file.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
             done[part, number] = entry
     return done
 
 
+def _draw_others(config: StudyConfig, images: Dataset, seed: int) -> torch.Tensor:
+    """1,000 images of the training part that are not among `images`, normalised like them."""
+    section = config.data.model_copy(update={"size": None, "mean": images.mean, "std": images.std})
+    everything = load_training_set(section, seed=0)
+    known = {image.numpy().tobytes() for image in gather_images(images, "cpu")[0]}
+    order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))[: 2 * N_UNLABELED]
+    others = [i for i in gather_images(everything.subset(order), "cpu")[0] if i.numpy().tobytes() not in known]
+    return torch.stack(others[:N_UNLABELED])
+
+
 def _train(
-    candidate: Candidate, train: Dataset, validation: Dataset | None, tests: Dataset, seed: int, *, is_measured: bool
+    candidate: Candidate,
+    train: Dataset,
+    validation: Dataset | None,
+    tests: Dataset,
+    seed: int,
+    unlabeled: torch.Tensor | None,
 ) -> dict[str, Any]:
+    """Test score, validation score where there are such images, and all that is measured where there are unlabelled."""
     with seeded(seed):
         model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
     trainer = Trainer(model.to(memory_format=torch.channels_last), train, candidate, seed=seed, device="cpu")
@@ -168,15 +195,19 @@ def _train(
     result: dict[str, Any] = {"test_score": evaluate(model, tests, 512, "cpu").score}
     if validation is not None:
         result["validation_score"] = evaluate(model, validation, 512, "cpu").score
-    if is_measured:
+    if unlabeled is not None:
         measured = assess(
             model,
             train,
             Probe.draw(train, 1024, seed, "cpu"),
             companions=(*SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES),
             extras=PERTURBATION_NAMES,
+            unlabeled=unlabeled,
         )
         result["measurement"] = dataclasses.asdict(measured)
+        model.eval()
+        with torch.no_grad():
+            result["unlabeled_classes"] = model(unlabeled).argmax(1).tolist()
     return result
 
 
