@@ -69,6 +69,20 @@ def test_scores_that_tie_at_1_go_by_what_lies_beyond_and_all_else_equal_by_the_n
     assert [c.path for c in ranked] == ["0.5.pt", "0.75.pt"]
 
 
+def test_what_the_predictor_has_rows_of_is_predicted_without_them():
+    def without(group):
+        return Predictor({0.9: {"2": (0.4, 0.1), "3": (0.3, 0.1)}[group]})
+
+    predictor = Predictor({0.9: (0.1, 0.1)})
+    predictor.without = without
+    candidates = [
+        Candidate(name, make_measurement(0.9), group=group) for name, group in (("a", "2"), ("b", "3"), ("c", None))
+    ]
+    ranked = rank_candidates(candidates, predictor)
+    assert [(c.path, c.predicted_test_gap) for c in ranked] == [("c", 0.1), ("b", 0.3), ("a", 0.4)]
+    assert rank_candidates(candidates, None)[0].prediction is None
+
+
 def test_candidates_that_are_alike_in_all_stay_in_their_order():
     candidates = [Candidate(name, make_measurement(0.9)) for name in "cab"]
     ranked = rank_candidates(candidates, Predictor({0.9: (0.1, 0.1)}))

@@ -28,8 +28,13 @@ def open_calibrator(text: str | None, storage: str | None) -> Calibrator | None:
         return choose_calibrator(text)
     with closing(open_study_reader(text.removeprefix(_STUDY), storage)) as reader:
         stored = reader.latest_calibrator()
+        checkpoints = reader.checkpoints()
     if stored is None:
         raise CalibrationError(
             f"--calibrator {text}: this study has no calibrator yet; let its calibration trials finish first"
         )
-    return Calibrator(text, GapPredictor.from_dict(stored[1]))
+    predictor = GapPredictor.from_dict(stored[1])
+    fitted = {row.group for row in predictor.rows}
+    # Groups are trial numbers; only a calibration trial has rows.
+    own = {file.sha256: str(number) for number, file in checkpoints.items() if str(number) in fitted}
+    return Calibrator(text, predictor, own)

@@ -4,10 +4,12 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flatselect.errors import CheckpointError, ConfigError
+from flatselect.training.checkpoint import hash_file
 
 SUFFIXES = (".pt", ".pth", ".safetensors", ".pt2", ".ckpt")
 _MOST_NAMED = 3
@@ -30,6 +32,14 @@ class ListedCheckpoint:
     model_name: str | None
     model_args: Mapping[str, Any]
     error: str | None = None
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the file as it is when this is first asked for; None where it cannot be read."""
+        try:
+            return hash_file(Path(self.path))
+        except OSError:
+            return None
 
 
 def list_checkpoints(

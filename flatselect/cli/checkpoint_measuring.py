@@ -31,7 +31,6 @@ from flatselect.models.weight_fitting import find_module_name
 from flatselect.selection.measurement_cache import MeasurementCache, make_cache_key
 from flatselect.selection.measuring import Evidence, MeasuredNetwork, describe_failure, measure_network
 from flatselect.selection.worker_pool import WorkerLost, map_in_processes
-from flatselect.training.checkpoint import hash_file
 
 _MOST_BYTES_IN_MEMORY = 2**30
 
@@ -90,16 +89,14 @@ class CheckpointMeasurer:
 
     def make_key(self, listed: ListedCheckpoint) -> str | None:
         """Names the measurement by the content of all that it depends on; None where the file cannot be read."""
-        try:
-            content = hash_file(Path(listed.path))
-        except OSError:
+        if listed.sha256 is None:
             return None
         settings = dataclasses.asdict(self.settings)
         settings |= {"device": torch.device(self.settings.device).type}
         del settings["batch_size"]  # changes no number but by rounding
         return make_cache_key(
             {
-                "checkpoint": content,
+                "checkpoint": listed.sha256,
                 "model": listed.model_name,
                 "args": dict(listed.model_args),
                 "code": _hash_own_code(listed.model_name),

@@ -19,6 +19,7 @@ from flatselect.cli.rank_page import check_page_path, list_facts
 from flatselect.cli.step_progress import StepProgress
 from flatselect.config import DataSection
 from flatselect.data.loading import AnySet, load_unlabeled_set
+from flatselect.selection.calibrator import Calibrator
 from flatselect.selection.measurement_cache import MeasurementCache, find_cache_folder
 from flatselect.selection.measuring import DEFAULT_PROBE_IMAGES, MOST_TRAIN_IMAGES, MeasuredNetwork
 from flatselect.selection.result import Ranking, rank_measured
@@ -43,9 +44,9 @@ Examples:
 
 --data are the images, with labels, that the networks were trained on. Without a calibrator (none) nothing is
 predicted, and the order is that of agreement with the others on --unlabeled images, or else of accuracy on training
-images that are moved, mixed up and noisy. Checkpoints are read as by
-`flatselect measure`, without running any code they might hold. What was measured is kept in ~/.cache/flatselect (or
-FLATSELECT_CACHE): a second call is instant."""
+images that are moved, mixed up and noisy. With a study's calibrator, a calibration trial of that study is predicted
+without its own rows. Checkpoints are read as by `flatselect measure`, without running any code they might hold. What
+was measured is kept in ~/.cache/flatselect (or FLATSELECT_CACHE): a second call is instant."""
 
 
 @click.command("rank", epilog=_EPILOG)
@@ -121,7 +122,7 @@ def rank(
         None if no_cache else MeasurementCache(find_cache_folder()),
         partial(_choose_n_workers, workers, place),
     )
-    ranking = rank_measured(measured, chosen)
+    ranking = rank_measured(measured, chosen, _find_own_groups(listed, chosen))
     _print(ranking, output_format)
     if output is not None:
         from flatselect.report.ranking_page import write_ranking_page  # loads plotly
@@ -168,6 +169,21 @@ def _measure(
         if isinstance(result := results[index], MeasuredNetwork) and result.note is not None:
             click.echo(f"{entry.path}: {result.note}", err=True)
     return [(entry.path, results[index]) for index, entry in enumerate(listed)]
+
+
+def _find_own_groups(listed: list[ListedCheckpoint], calibrator: Calibrator | None) -> dict[str, str]:
+    """By path, the group of the calibrator's rows that come from this very checkpoint."""
+    if calibrator is None or not calibrator.own_groups:
+        return {}
+    found = [(entry.path, calibrator.own_groups.get(entry.sha256 or "")) for entry in listed]
+    groups = {path: group for path, group in found if group is not None}
+    if groups:
+        click.echo(
+            f"{len(groups)} of {len(listed)} checkpoints are calibration trials of {calibrator.source}: each is "
+            "predicted without its own rows",
+            err=True,
+        )
+    return groups
 
 
 def _print(ranking: Ranking, output_format: str | None) -> None:

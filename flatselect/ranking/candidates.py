@@ -20,11 +20,13 @@ class Candidate:
         path: Its file, or the name it was given.
         measurement: None where there is an error.
         error: Why it could not be measured, in words.
+        group: Of the predictor's rows, those that were measured on this very network; None where there are none.
     """
 
     path: str
     measurement: EpochMeasurement | None = None
     error: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class RankedCandidate:
 def rank_candidates(candidates: Sequence[Candidate], predictor: GapPredictor | None) -> list[RankedCandidate]:
     """Ranks networks, best first; those that could not be measured follow as they came, without a rank.
 
+    A network that the predictor has rows of is predicted without them, as a search does with its calibration trials.
     With a predictor the higher predicted test score is better; of two that tie at 0 or 1, the one with the higher
     training score − predicted gap, then the one with the narrower interval, then the one that came first. Without one,
     `order_uncalibrated` decides and nothing is predicted.
@@ -109,7 +112,10 @@ def _order_uncalibrated(candidates: Sequence[Candidate]) -> list[RankedCandidate
 
 def _order_by_prediction(candidates: Sequence[Candidate], predictor: GapPredictor) -> list[RankedCandidate]:
     measurements = [c.measurement for c in candidates if c.measurement is not None]
-    predictions = [predictor.predict(measurement) for measurement in measurements]
+    predictions = [
+        (predictor if candidate.group is None else predictor.without(candidate.group)).predict(measurement)
+        for candidate, measurement in zip(candidates, measurements, strict=True)
+    ]
     probabilities = compute_probability_best(
         predictions, [measurement.train_score for measurement in measurements], predictor.calibrator.coverage
     )

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from flatselect.calibration.gap_predictor import GapPredictor
@@ -23,10 +23,12 @@ class Calibrator:
     Attributes:
         source: A file, `study:NAME`, "shipped", or "given" for one that was handed over in Python.
         predictor: What predicts.
+        own_groups: Which group of its rows was measured on the network of a checkpoint, by the SHA-256 of the file.
     """
 
     source: str
     predictor: GapPredictor
+    own_groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:

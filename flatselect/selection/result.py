@@ -1,6 +1,6 @@
 """A ranking of networks that are trained already, and how it is made of what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,17 +50,25 @@ class Ranking:
         return {"calibrator": self.calibrator, "checkpoints": [candidate.to_json() for candidate in self.candidates]}
 
 
-def rank_measured(networks: Sequence[tuple[str, MeasuredNetwork | str]], calibrator: Calibrator | None) -> Ranking:
+def rank_measured(
+    networks: Sequence[tuple[str, MeasuredNetwork | str]],
+    calibrator: Calibrator | None,
+    own_groups: Mapping[str, str] | None = None,
+) -> Ranking:
     """Ranks what was measured.
 
     Args:
         networks: By path or name: what was measured, or why nothing could be.
         calibrator: Predicts; None: see `order_uncalibrated`.
+        own_groups: By path or name, the group of the calibrator's rows that were measured on this very network.
     """
     measured = [network for _, network in networks if not isinstance(network, str)]
     measurements = iter(add_agreement(measured))
+    groups = own_groups or {}
     candidates = [
-        Candidate(path, error=network) if isinstance(network, str) else Candidate(path, next(measurements))
+        Candidate(path, error=network)
+        if isinstance(network, str)
+        else Candidate(path, next(measurements), group=groups.get(path))
         for path, network in networks
     ]
     if calibrator is not None:

@@ -14,6 +14,7 @@ from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE
 from flatselect.store.study_writer import StudyWriter
+from flatselect.training.checkpoint import hash_file
 
 RANK = Command(("rank",))
 DIGITS = ["--data", "digits", "--images", "200"]
@@ -48,8 +49,8 @@ def fit_calibrator(slope=0.02):
     return GapPredictor.fit(rows)
 
 
-def make_study(name, predictors):
-    """A database NAME.db of a study that has had these calibrators."""
+def make_study(name, predictors, checkpoints=None):
+    """A database NAME.db of a study that has had these calibrators, and these checkpoints by trial number."""
     url = f"sqlite:///{name}.db"
     storage, engine = make_optuna_storage(url), make_engine(url)
     study = optuna.create_study(study_name=name, storage=storage)
@@ -57,6 +58,8 @@ def make_study(name, predictors):
     writer = StudyWriter.create(engine, f"uid of {name}", name, {}, {})
     for predictor in predictors:
         writer.add_calibrator(predictor.to_dict(), {})
+    for number, path in (checkpoints or {}).items():
+        writer.set_checkpoint(number, 1, str(path), hash_file(path), path.stat().st_size)
     storage.remove_session()
     storage.engine.dispose()
     engine.dispose()

@@ -1,0 +1,53 @@
+"""`flatselect rank --calibrator study:NAME` of the study's own trials: none is predicted with its own rows."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from measuring import CNN
+from ranking_runs import DIGITS, RANK, fit_calibrator, make_study
+
+from flatselect.models import build_model
+
+pytestmark = pytest.mark.usefixtures("working_folder")
+
+
+@pytest.fixture
+def runs(working_folder, monkeypatch):
+    monkeypatch.setenv("FLATSELECT_CACHE", str(working_folder / "cache"))
+    Path("runs").mkdir()
+    for name in ("calibration", "searched", "stranger"):
+        torch.manual_seed(len(name))
+        torch.save(build_model("cnn", {"width": 4}, (1, 8, 8), 10).state_dict(), f"runs/{name}.pt")
+    return Path("runs")
+
+
+def find_gaps(calibrator, *options):
+    shown = RANK.run_json("runs", *CNN, *DIGITS, "--calibrator", calibrator, *options)["checkpoints"]
+    return {Path(checkpoint["path"]).stem: checkpoint["predicted_test_gap"] for checkpoint in shown}
+
+
+@pytest.mark.parametrize("options", [[], ["--no-cache"]])
+def test_a_calibration_trial_is_predicted_without_its_own_rows(runs, options):
+    predictor = fit_calibrator()  # its groups are 0 to 19
+    shutil.copy(runs / "calibration.pt", runs / "copy.pt")
+    make_study("digits", [predictor], {3: runs / "calibration.pt", 20: runs / "searched.pt"})
+    predictor.save("all.json")
+    predictor.without("3").save("without.json")
+    of_all, without, found = (find_gaps(spec, *options) for spec in ("all.json", "without.json", "study:digits"))
+    assert of_all["calibration"] != without["calibration"]
+    for name in ("calibration", "copy"):
+        assert found[name] == pytest.approx(without[name], rel=1e-12)
+    for name in ("searched", "stranger"):
+        assert found[name] == pytest.approx(of_all[name], rel=1e-12)
+
+
+def test_it_says_of_how_many(runs):
+    make_study("digits", [fit_calibrator()], {3: runs / "calibration.pt", 20: runs / "searched.pt"})
+    arguments = ["runs", *CNN, *DIGITS, "--calibrator", "study:digits"]
+    said = "1 of 3 checkpoints are calibration trials of study:digits: each is predicted without its own rows"
+    assert said in RANK.run(*arguments).stderr.splitlines()
+    # Other weights in the same file are another network.
+    torch.save(build_model("cnn", {"width": 4}, (1, 8, 8), 10).state_dict(), runs / "calibration.pt")
+    assert "calibration trials" not in RANK.run(*arguments).stderr
