@@ -2,7 +2,8 @@
 
     python studies/zoo/measure.py zoo --mnist FOLDER [--part 0/2] [--output studies/zoo/table.csv]
 
-Measurements are kept beside the weights, so that it can be stopped and started; the table holds all that are there.
+Measurements are kept beside the weights, so that it can be stopped and started; the table holds all that are there,
+with those of peers.py where it was run.
 """
 
 import json
@@ -26,6 +27,7 @@ from flatselect.training.checkpoint import load_checkpoint
 
 N_PROBE = 1024
 N_UNLABELED = 1000
+PEERS_SUFFIX = ".peers.json"
 
 
 def main() -> None:
@@ -48,7 +50,10 @@ def main() -> None:
             continue
         print(f"{path.name} measured", flush=True)
     if options.output is not None:
-        rows = [json.loads(file.read_text()) for file in sorted(options.folder.glob("*-*.json"))]
+        rows = [json.loads(file.read_text()) for file in sorted(options.folder.glob("*-?.json"))]
+        for row in rows:
+            if (peers := options.folder / f"{row['network']}{PEERS_SUFFIX}").exists():
+                row.update(json.loads(peers.read_text()))
         add_agreement(rows)
         pd.DataFrame(rows).to_csv(options.output, index=False, float_format="%.6g")
         print(f"{len(rows)} networks in {options.output}")
@@ -66,6 +71,10 @@ def add_agreement(rows: list[dict[str, Any]]) -> None:
                 network.update(companions)
 
 
+def draw_probe(environment: Environment, train: Any) -> Probe:
+    return Probe.draw(train, N_PROBE, environment.number, "cpu")
+
+
 def measure_network(environment: Environment, number: int, path: Path, train: Any, test: Any) -> dict[str, Any]:
     """One line of the table; companions by their own names, what was drawn by `environment_...` and `candidate_...`."""
     stored = load_checkpoint(path)
@@ -74,7 +83,7 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
     model.load_state_dict(stored["model"])
     generator = torch.Generator().manual_seed(environment.number)
     unlabeled = test.images("cpu")[torch.randperm(len(test), generator=generator)[:N_UNLABELED]]
-    probe = Probe.draw(train, N_PROBE, environment.number, "cpu")
+    probe = draw_probe(environment, train)
     measured = assess(
         model,
         train,

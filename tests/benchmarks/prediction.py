@@ -156,7 +156,7 @@ def _print_rivals(zoo: Sequence[ZooNetwork], tested: Array, gaps: Array, environ
             for name in (
                 *("temperature_flat_ratio", "mean_confidence", "margin_q10", "last_linear_flatness_normalized"),
                 *("head_tic", "davies_bouldin", "augmentation_accuracy", "mixup_accuracy", "noise_accuracy"),
-                *("sam_sharpness", "hessian_trace_of_all", "spectral_alpha"),
+                *("sam_sharpness", "hessian_trace_of_all", "pyhessian_trace", "spectral_alpha", "weightwatcher_alpha"),
                 *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_agreement"),
             )
         },
