@@ -38,10 +38,16 @@ def test_trained_measured_and_read_back(tmp_path):
     row = networks[1].to_row()
     assert row.test_gap == pytest.approx(stored["train_score"] - stored["test_score"], abs=1e-5)
     assert row.group == "digits 0"
+    assert row.cluster == "digits"
     lines = pd.read_csv(table)
     predictions = [json.loads((tmp_path / f"000-{n}.json").read_text())["unlabeled_predictions"] for n in (0, 1)]
     agreement = sum(a == b for a, b in zip(*predictions, strict=True)) / len(predictions[0])
     assert lines["unlabeled_agreement"].tolist() == pytest.approx([agreement, agreement], abs=1e-5)
+    # What other people's packages measured, where somebody ran peers.py, joins the table.
+    (tmp_path / "000-1.peers.json").write_text('{"pyhessian_trace": 12.5, "weightwatcher_alpha": 2.25}')
+    run("measure.py", tmp_path, *few, "--output", table)
+    assert "pyhessian_trace" not in read_table(table)[0].measurement.companions
+    assert read_table(table)[1].measurement.companions["pyhessian_trace"] == 12.5
 
 
 def test_environments_and_candidates_are_functions_of_their_numbers():
