@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flatselect.records import Interval, TrialRecord
+from flatselect.records import EpochMeasurement, Interval, TrialRecord
 from flatselect.store.finite_json import replace_non_finite
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -83,17 +83,13 @@ def make_trial_table(
     """
     rank = {number: position for position, number in enumerate(ranking or (), 1)}
     has_audit = any(trial.audit_test_score is not None for trial in trials)
-    has_latency = any(trial.measurement and trial.measurement.latency_ms is not None for trial in trials)
-    costs = ["para-\nmeters"] * (pareto_front is not None) + ["ms an\nimage"] * has_latency
     table = make_table(
         ["rank"] * bool(rank) + ["trial", "state"],
         "network",
-        ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"]
-        + costs
-        + ["audited\nscore"] * has_audit,
+        ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"] + ["audited\nscore"] * has_audit,
     )
     for trial in sorted(trials, key=lambda t: (rank.get(t.number, len(trials) + 1), t.number)):
-        cells = [str(trial.number), trial.state, _describe_network(trial)]
+        cells = [str(trial.number), trial.state, _describe_network(trial, has_costs=pareto_front is not None)]
         if measured := trial.measurement:
             cells += [format_number(measured.train_score), format_number(measured.relative_gap_flatness, "#.3g")]
         else:
@@ -106,10 +102,6 @@ def make_trial_table(
             ]
         else:
             cells += ["", ""]
-        if pareto_front is not None:
-            cells.append(_format_count(measured.n_parameters) if measured else "")
-        if has_latency:
-            cells.append(format_number(measured.latency_ms if measured else None, ".3g"))
         mark = "*" if pareto_front is not None and trial.number in pareto_front else ""
         cells = [f"{rank.get(trial.number, '')}{mark}"] * bool(rank) + cells
         cells += [format_number(trial.audit_test_score)] * has_audit
@@ -141,13 +133,20 @@ def format_with_half_width(value: float, interval: Interval, space: str = " ") -
     return f"{value:.3f}{space}±{(interval[1] - interval[0]) / 2:.3f}"
 
 
-def _describe_network(trial: TrialRecord) -> str:
+def _describe_network(trial: TrialRecord, *, has_costs: bool) -> str:
     params = " ".join(f"{name}={_shorten(value)}" for name, value in trial.params.items())
     failure = trial.failure and trial.failure.splitlines()[0][:200]
     role = "calibration trial" if trial.is_calibration else ""
     if trial.retrains is not None:
         role = f"trial {trial.retrains} again, on all images"
-    return "\n".join(text for text in (trial.model, params, role, failure) if text)
+    costs = _describe_costs(trial.measurement) if has_costs and trial.measurement else ""
+    return "\n".join(text for text in (trial.model, params, costs, role, failure) if text)
+
+
+def _describe_costs(measurement: EpochMeasurement) -> str:
+    # Columns of their own would not fit into 80 characters beside the others.
+    latency = "" if measurement.latency_ms is None else f", {measurement.latency_ms:.3g} ms an image"
+    return f"{_format_count(measurement.n_parameters)} parameters{latency}"
 
 
 def _format_count(number: int) -> str:
