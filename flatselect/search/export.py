@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from flatselect.calibration.gap_predictor import GapPredictor
-from flatselect.config import StudyConfig
 from flatselect.errors import CheckpointError, SearchError, StoreError
 from flatselect.models.factories import build_model, is_own_code
 from flatselect.ranking import rank_trials
@@ -20,6 +19,7 @@ from flatselect.search.greedy_average import (
     average_greedily,
     find_ingredients,
 )
+from flatselect.search.stored_config import read_stored_config
 from flatselect.search.study_images import reload_images
 from flatselect.search.versions import collect_versions
 from flatselect.search.weight_average import Weights
@@ -81,7 +81,7 @@ def export_average(
     """
     trials = reader.trials(include_audits=False)
     chosen = _choose_trial(trials, trial)
-    config = StudyConfig.from_dict(reader.config())
+    config = read_stored_config(reader)
     ingredients = {other.number: other for other in [chosen, *find_ingredients(config, trials, chosen, n_best)]}
     calibrator = reader.latest_calibrator()
     if calibrator is None:
@@ -131,7 +131,7 @@ def _find_checkpoint(reader: StudyReader, trial: TrialRecord) -> CheckpointRecor
 def _make_content(
     reader: StudyReader, trial: TrialRecord, weights: Weights, average: WeightAverage | None = None
 ) -> dict[str, Any]:
-    config = StudyConfig.from_dict(reader.config())
+    config = read_stored_config(reader)
     candidate = make_candidate(config, trial.params)
     data = reader.data()
     provenance = {

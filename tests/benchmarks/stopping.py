@@ -19,6 +19,7 @@ from flatselect.cli.opening import open_study_reader
 from flatselect.config import StudyConfig
 from flatselect.records import TrialRecord
 from flatselect.search.stopping import LEAST_TRIALS, estimate_improvement
+from flatselect.search.stored_config import read_stored_config
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for database in options.databases:
         with closing(open_study_reader(database)) as reader:
-            config = StudyConfig.from_dict(reader.config())
+            config = read_stored_config(reader)
             trials = [t for t in reader.trials(include_audits=True) if t.prediction and t.audit_test_score is not None]
         print(f"{config.study.name}: {len(trials)} trials, {options.orders} orders, mean ± standard error", flush=True)
         runs = np.array([_replay(config, trials, order, options.bounds) for order in range(options.orders)])

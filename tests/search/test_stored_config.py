@@ -1,0 +1,27 @@
+"""A study that another version of flatselect made."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from flatselect.config import StudyConfig
+from flatselect.errors import StoreError
+from flatselect.search.export import export_model
+from flatselect.search.run import run_search
+from flatselect.search.stored_config import read_stored_config
+from tests.search.test_driver import open_reader
+
+MakeStudy = Callable[..., StudyConfig]
+
+
+def test_a_key_of_another_version_is_named(make_study: MakeStudy) -> None:
+    config = make_study("study.trials=4", "training.epochs=1")
+    result = run_search(config)
+    with closing(open_reader(result.storage)) as reader:
+        assert read_stored_config(reader).to_dict() == config.to_dict()
+        with closing(sqlite3.connect(result.storage.removeprefix("sqlite:///"))) as connection, connection:
+            connection.execute("UPDATE flatselect_studies SET config = json_set(config, '$.study.quantum', 1)")
+        with pytest.raises(StoreError, match=r"study 'tiny' was made by another version .*: study\.quantum: Extra"):
+            export_model(reader, None, "nowhere.pt")
