@@ -14,6 +14,7 @@ from torch import Tensor
 from flatselect.assessment import Probe, assess
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
+from flatselect.data.dataset import gather_images
 from flatselect.errors import CheckpointError, NonFiniteError, SearchError
 from flatselect.models.factories import build_model
 from flatselect.ranking import rank_trials
@@ -130,10 +131,7 @@ class AverageAssessor:
         self._device = device
         # The same probe as of every trial that trains on all images.
         self._probe = Probe.draw(images.train, config.measure.probe, derive_seed(config.study.seed, "probe"), device)
-        self._unlabeled = None
-        if images.unlabeled is not None:
-            batches = images.unlabeled.batches(len(images.unlabeled), device)
-            self._unlabeled = torch.cat([batch for batch, _ in batches])
+        self._unlabeled = None if images.unlabeled is None else gather_images(images.unlabeled, device)[0]
         with seeded(0):
             model = build_model(candidate.model, candidate.model_args, images.train.input_shape, images.train.n_classes)
         # As in training: another memory format may round otherwise.
