@@ -3,7 +3,7 @@
 from typing import Literal
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from flatselect.config import StudySection
 from flatselect.pruning import FlatnessPruner
@@ -40,16 +40,22 @@ class OptunaTeller:
     def why_prune(self, running: RunningTrial) -> str | None:
         """Why the trial should be given up after its latest report; None if it should not."""
         pruner = self._study.pruner
-        frozen = self._study.get_trials(deepcopy=False)[running.number]
-        if not pruner.prune(self._study, frozen):
+        if not self._costs:
+            is_pruned = running.trial.should_prune()
+        else:
+            is_pruned = pruner.prune(self._study, self._read(running))
+        if not is_pruned:
             return None
         explain = getattr(pruner, "explain", None)
-        return (explain and explain(self._study, frozen)) or type(pruner).__name__
+        return (explain and explain(self._study, self._read(running))) or type(pruner).__name__
 
     def tell(self, running: RunningTrial, state: TrialState, score: float | None = None) -> None:
         """Ends the trial, with the value of every objective where it is complete."""
         values = None if score is None else [score, *self._read_costs(running.curve[-1])]
         self._study.tell(running.number, values, state=state, skip_if_finished=True)
+
+    def _read(self, running: RunningTrial) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[running.number]
 
     def _read_costs(self, measurement: EpochMeasurement) -> list[float]:
         return [measurement.cost(name) for name in self._costs]
