@@ -40,11 +40,8 @@ class OptunaTeller:
     def why_prune(self, running: RunningTrial) -> str | None:
         """Why the trial should be given up after its latest report; None if it should not."""
         pruner = self._study.pruner
-        if not self._costs:
-            is_pruned = running.trial.should_prune()
-        else:
-            is_pruned = pruner.prune(self._study, self._read(running))
-        if not is_pruned:
+        should_prune = pruner.prune(self._study, self._read(running)) if self._costs else running.trial.should_prune()
+        if not should_prune:
             return None
         explain = getattr(pruner, "explain", None)
         return (explain and explain(self._study, self._read(running))) or type(pruner).__name__
