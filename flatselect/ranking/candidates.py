@@ -93,7 +93,8 @@ class RankedCandidate:
 def rank_candidates(candidates: Sequence[Candidate], predictor: GapPredictor | None) -> list[RankedCandidate]:
     """Ranks networks, best first; those that could not be measured follow as they came, without a rank.
 
-    A network that the predictor has rows of is predicted without them, as a search does with its calibration trials.
+    Networks are predicted together (`GapPredictor.predict_together`): they are trained on the same data. One that the
+    predictor has rows of is predicted without them, by itself, as a search does with its calibration trials.
     With a predictor the higher predicted test score is better; of two that tie at 0 or 1, the one with the higher
     training score − predicted gap, then the one with the narrower interval, then the one that came first. Without one,
     `order_uncalibrated` decides and nothing is predicted.
@@ -112,10 +113,7 @@ def _order_uncalibrated(candidates: Sequence[Candidate]) -> list[RankedCandidate
 
 def _order_by_prediction(candidates: Sequence[Candidate], predictor: GapPredictor) -> list[RankedCandidate]:
     measurements = [c.measurement for c in candidates if c.measurement is not None]
-    predictions = [
-        (predictor if candidate.group is None else predictor.without(candidate.group)).predict(measurement)
-        for candidate, measurement in zip(candidates, measurements, strict=True)
-    ]
+    predictions = _predict(candidates, measurements, predictor)
     probabilities = compute_probability_best(
         predictions, [measurement.train_score for measurement in measurements], predictor.calibrator.coverage
     )
@@ -129,6 +127,18 @@ def _order_by_prediction(candidates: Sequence[Candidate], predictor: GapPredicto
         )
     ]
     return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _predict(
+    candidates: Sequence[Candidate], measurements: Sequence[EpochMeasurement], predictor: GapPredictor
+) -> list[Prediction]:
+    together = iter(
+        predictor.predict_together([m for c, m in zip(candidates, measurements, strict=True) if c.group is None])
+    )
+    return [
+        next(together) if candidate.group is None else predictor.without(candidate.group).predict(measurement)
+        for candidate, measurement in zip(candidates, measurements, strict=True)
+    ]
 
 
 def _finite(value: float | None) -> float | None:

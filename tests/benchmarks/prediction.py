@@ -4,7 +4,9 @@
 
 Environments (a data set, a number of images, noise; see studies/zoo) are held out whole, in ten folds and by data set,
 and networks by value of a hyper-parameter. "within" is the mean rank correlation inside an environment, among networks
-that one would choose from; "regret" what is lost by picking the first-ranked of it. --rivals adds the ranking by each
+that one would choose from; "regret" what is lost by picking the first-ranked of it. "together" is how `rank` predicts:
+differences between the networks of an environment by `GapDifferences`. "knowing four gaps" adds what the true gaps of
+the four others say of a network's environment. --rivals adds the ranking by each
 measure alone and its PGDL score, the conditional mutual information of Jiang et al. (2020), in per cent.
 """
 
@@ -14,11 +16,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
+from flatselect.calibration.differences import GapDifferences
 from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES
 from flatselect.calibration.gap_calibrator import GapCalibrator
 
@@ -44,6 +48,13 @@ def _select(*, extras: bool, unlabeled: bool, flatness: bool) -> tuple[str, ...]
         and (unlabeled or "unlabeled" not in name)
         and (flatness or name not in FLATNESS_FEATURES)
     )
+
+
+class Predicted(NamedTuple):
+    """Predicted gaps, (n,), and whether their intervals hold the true ones, (n,)."""
+
+    gaps: Array
+    is_covered: npt.NDArray[np.bool_]
 
 
 FEATURE_SETS = {
@@ -82,8 +93,12 @@ def main() -> None:
         for name, features in FEATURE_SETS.items():
             # For data sets not seen, intervals are made as the shipped calibrator's are: by holding out data sets.
             clusters = [n.base for n in zoo] if left_out == "data set" else None
-            predicted, is_covered = _predict(zoo, features, folds, environments, options.estimator, clusters)
-            _print_quality(left_out, name, scores - predicted, tested, environments, is_covered)
+            alone, together = _predict(zoo, features, folds, environments, options.estimator, clusters)
+            for how, predicted in ((name, alone), ("  together", together)):
+                _print_quality(left_out, how, scores - predicted.gaps, tested, environments, predicted.is_covered)
+            if left_out == "environment" and name.startswith("extras"):
+                adjusted = together.gaps + _estimate_offsets(gaps - together.gaps, environments)
+                _print_quality(left_out, "  knowing four gaps", scores - adjusted, tested, environments)
     if options.rivals:
         _print_rivals(zoo, tested, gaps, environments)
 
@@ -99,12 +114,12 @@ def _predict(
     environments: npt.NDArray[np.intp],
     estimator: str,
     clusters: Sequence[str] | None = None,
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Gaps predicted without a row's fold, and whether the interval holds the gap."""
+) -> tuple[Predicted, Predicted]:
+    """Gaps predicted without a row's fold: of each network by itself, and of an environment's together."""
     rows = [network.to_row(tuple(names)) for network in zoo]
     X = np.array([[row.features[name] for name in names] for row in rows])
     y = np.array([row.test_gap for row in rows])
-    predicted, is_covered = np.empty(len(y)), np.empty(len(y), dtype=bool)
+    alone, together = (Predicted(np.empty(len(y)), np.empty(len(y), dtype=bool)) for _ in range(2))
     for fold in np.unique(folds):
         held = folds == fold
         with warnings.catch_warnings():
@@ -112,9 +127,26 @@ def _predict(
             seen = None if clusters is None else [c for c, is_held in zip(clusters, held, strict=True) if not is_held]
             calibrator = GapCalibrator(estimator=estimator)
             calibrator.fit(X[~held], y[~held], environments[~held], clusters=seen)
-        predicted[held], intervals, _ = calibrator.predict_all(X[held])
-        is_covered[held] = (intervals[:, 0] <= y[held]) & (y[held] <= intervals[:, 1])
-    return predicted, is_covered
+        differences = GapDifferences.fit(calibrator.standardise(X[~held]), y[~held], environments[~held])
+        assert differences is not None, "the zoo has enough environments"
+        alone.gaps[held], intervals, _ = calibrator.predict_all(X[held])
+        together.gaps[held] = alone.gaps[held]
+        for environment in np.unique(environments[held]):
+            own = held & (environments == environment)
+            together.gaps[own] = alone.gaps[own].mean() + differences.predict(calibrator.standardise(X[own]))
+        for predicted in (alone, together):
+            moved = intervals + (predicted.gaps - alone.gaps)[held][:, None]
+            predicted.is_covered[held] = (moved[:, 0] <= y[held]) & (y[held] <= moved[:, 1])
+    return alone, together
+
+
+def _estimate_offsets(errors: Array, environments: npt.NDArray[np.intp]) -> Array:
+    """What a setting's own calibration trials would add: the mean error of the others of an environment, shrunk."""
+    offsets = np.empty(len(errors))
+    for index, environment in enumerate(environments):
+        others = (environments == environment) & (np.arange(len(errors)) != index)
+        offsets[index] = errors[others].sum() / (others.sum() + 1)
+    return offsets
 
 
 def _print_quality(

@@ -123,7 +123,8 @@ def _pick(
         ("flatselect", predictors[0], measured),
         ("flatselect, unlabelled", predictors[1], with_agreement),
     ):
-        pick = best(lambda n, p=predictor, known=known: known[n].train_score - p.predict(known[n]).predicted_test_gap)
+        predictions = predictor.predict_together([known[n] for n in range(N_CANDIDATES)])
+        pick = best(lambda n, p=predictions, known=known: known[n].train_score - p[n].predicted_test_gap)
         yield name, pick, float(tested[pick])
 
 
