@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,9 @@ class Predictor:
         return Prediction(
             gap, (low, high), clip(score - gap), (clip(score - high), clip(score - low)), extrapolation=gap > 0.5
         )
+
+    def predict_together(self, measurements):
+        return [self.predict(measurement) for measurement in measurements]
 
 
 def clip(value):
@@ -179,3 +183,24 @@ def test_probabilities_sum_to_1_and_of_two_equally_sure_the_higher_is_the_likeli
     alike = integrate_best(means, np.full(len(means), 0.1))
     ordered = alike[np.argsort(means, kind="stable")]
     assert (np.diff(ordered) > -1e-6).all()
+
+
+def test_networks_are_predicted_together_but_for_those_the_predictor_has_rows_of():
+    """The order comes from differences learned among networks on the same data, not from the regression over all."""
+
+    class Together(Predictor):
+        def predict_together(self, measurements):
+            assert [m.train_score for m in measurements] == [0.9, 0.8]
+            return [
+                replace(self.predict(m), predicted_test_score=score)
+                for m, score in zip(measurements, (0.1, 0.2), strict=True)
+            ]
+
+        def without(self, group):
+            assert group == "7"
+            return self
+
+    predictor = Together({0.9: (0.1, 0.1), 0.7: (0.1, 0.1), 0.8: (0.1, 0.1)})
+    candidates = [Candidate("a.pt", make_measurement(0.9)), Candidate("own.pt", make_measurement(0.7), group="7")]
+    ranked = rank_candidates([*candidates, Candidate("b.pt", make_measurement(0.8))], predictor)
+    assert [candidate.path for candidate in ranked] == ["own.pt", "b.pt", "a.pt"]

@@ -60,7 +60,7 @@ MISTAKES = [
     ("[study]\nname = 'a b'\n[data]\ntrain = 'digits'", ["study.name = 'a b'", "letters, digits"]),
     (MINIMAL.replace('"s"', '"s"\ntrials = 0'), ["study.trials = 0", "greater than 0"]),
     (MINIMAL.replace('"s"', '"s"\ntrials = "ten"'), ["study.trials = 'ten'", "integer"]),
-    (MINIMAL.replace('"s"', '"s"\nsampler = "tpee"'), ["study.sampler = 'tpee'", "'tpe', 'random' or 'gp'"]),
+    (MINIMAL.replace('"s"', '"s"\nsampler = "tpee"'), ["study.sampler = 'tpee'", "'tpe', 'random', 'gp' or 'nsga2'"]),
     (MINIMAL.replace('"s"', '"s"\ntimeout = -1'), ["study.timeout = -1"]),
     ("[study]\nname = 's'", ["data", "missing"]),
     (MINIMAL + "size = 2.5", ["data.size = 2.5", "integer"]),
