@@ -56,13 +56,15 @@ FEATURE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(FEATURE_DEFINITIONS)
 FLATNESS_FEATURES: tuple[str, ...] = ("log_relative_gap_flatness", "log_temperature_flat_ratio")
+# What they mean depends on who the other candidates are: a fit on some lists of candidates is wrong about others.
+AGREEMENT_FEATURES: tuple[str, ...] = ("unlabeled_agreement", "unlabeled_agreement_lead")
 
 # Features that are a companion as it is, and those that are its logarithm.
 _COMPANIONS = (
     *("mean_confidence", "confidence_q10", "margin_q10", "margin_q50"),
     *(f"{extra}_{value}" for extra in ("augmentation", "mixup", "noise") for value in ("agreement", "accuracy")),
     *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_threshold_score"),
-    *("unlabeled_agreement", "unlabeled_agreement_lead"),
+    *AGREEMENT_FEATURES,
 )
 _LOGARITHMS = (
     *("temperature_flat_ratio", "gini", "logit_variance", "head_frobenius_norm", "feature_norm", "n_classes"),

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
 from flatselect.calibration.differences import GapDifferences
-from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES
+from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, FLATNESS_FEATURES
 from flatselect.calibration.gap_calibrator import GapCalibrator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "studies" / "zoo"))
@@ -63,7 +63,10 @@ FEATURE_SETS = {
     "one pass": _select(extras=False, unlabeled=False, flatness=True),
     "extras, no flatness": _select(extras=True, unlabeled=False, flatness=False),
     "extras": _select(extras=True, unlabeled=False, flatness=True),
-    "extras, unlabelled": _select(extras=True, unlabeled=True, flatness=True),
+    "extras, unlabelled": tuple(
+        name for name in _select(extras=True, unlabeled=True, flatness=True) if name not in AGREEMENT_FEATURES
+    ),
+    "and agreement": _select(extras=True, unlabeled=True, flatness=True),
 }
 
 

@@ -9,7 +9,8 @@ studies/fashion_mnist.toml) and other seeds. Ways to pick:
 - training accuracy, ties by training loss: train on all;
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
   data sets (studies/zoo/table.csv), none of which is Fashion-MNIST;
-- the same with 1,000 images without labels, other ones of the training part.
+- the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
+  them among the features, which the shipped calibrator leaves out.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
 FILE, so that it can be stopped and started:
@@ -31,7 +32,7 @@ import torch
 
 from flatselect.assessment import Probe, assess
 from flatselect.calibration.calibration_row import CalibrationRow
-from flatselect.calibration.features import FEATURE_NAMES
+from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset, gather_images
@@ -70,6 +71,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     predictors = [_fit_on_other_data_sets(options.estimator, unlabeled=unlabeled) for unlabeled in (False, True)]
+    predictors.append(_fit(FEATURE_NAMES, options.estimator))
     lost: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.repetitions):
@@ -87,7 +89,11 @@ def main() -> None:
 
 
 def _fit_on_other_data_sets(estimator: str, *, unlabeled: bool) -> GapPredictor:
-    names = tuple(name for name in FEATURE_NAMES if unlabeled or "unlabeled" not in name)
+    names = tuple(n for n in FEATURE_NAMES if (unlabeled or "unlabeled" not in n) and n not in AGREEMENT_FEATURES)
+    return _fit(names, estimator)
+
+
+def _fit(names: tuple[str, ...], estimator: str) -> GapPredictor:
     rows: list[CalibrationRow] = [n.to_row(names) for n in read_table() if n.base != "FashionMNIST"]
     return GapPredictor.fit(rows, estimator=estimator)
 
@@ -111,17 +117,20 @@ def _pick(
         pick = best(lambda number: sum(trainings[f"fold {k}", number]["validation_score"] for k in range(5)))
         yield "5-fold, retrained", pick, float(tested[pick])
     measured = {n: EpochMeasurement.from_dict(trainings["all", n]["measurement"]) for n in range(N_CANDIDATES)}
-    pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
-    yield "training accuracy", pick, float(tested[pick])
-
     classes = np.array([trainings["all", n]["unlabeled_classes"] for n in range(N_CANDIDATES)])
     with_agreement = {
         n: dataclasses.replace(measured[n], companions=measured[n].companions | companions)
         for n, companions in enumerate(make_agreement_companions(classes))
     }
+    pick = best(lambda number: with_agreement[number].companions["unlabeled_agreement"])
+    yield "agreement", pick, float(tested[pick])
+    pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
+    yield "training accuracy", pick, float(tested[pick])
+
     for name, predictor, known in (
         ("flatselect", predictors[0], measured),
-        ("flatselect, unlabelled", predictors[1], with_agreement),
+        ("flatselect, unlabelled", predictors[1], measured),
+        ("flatselect, and agreement", predictors[2], with_agreement),
     ):
         predictions = predictor.predict_together([known[n] for n in range(N_CANDIDATES)])
         pick = best(lambda n, p=predictions, known=known: known[n].train_score - p[n].predicted_test_gap)
