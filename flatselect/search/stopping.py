@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from scipy.special import expit, logit
 from scipy.stats import norm
@@ -13,12 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from flatselect.config import Choices, FloatRange, IntRange, StudyConfig
+from flatselect.config import Choices, FloatRange, IntRange, Range, StudyConfig
 from flatselect.records import Prediction
 from flatselect.search_space import suggest
 from flatselect.training.seeding import derive_seed
-
-Array = npt.NDArray[np.float64]
 
 # Fewer say nothing of ten hyper-parameters; of more, the best ones matter, and a fit costs n³.
 LEAST_TRIALS = 10
@@ -88,8 +85,7 @@ def estimate_improvement(
     Returns:
         In units of the score; 0 where the space has nothing to vary.
     """
-    names = [name for name, entry in config.search_space.items() if isinstance(entry, FloatRange | IntRange | Choices)]
-    if not names:
+    if not any(isinstance(entry, Range) for entry in config.search_space.values()):
         return 0.0
     best_first = np.argsort(-np.asarray(scores), kind="stable")[:_MOST_TRIALS]
     tried = np.array([_encode(config, params[i]) for i in best_first])
@@ -125,10 +121,14 @@ def _encode(config: StudyConfig, params: Mapping[str, Any]) -> list[float]:
         if isinstance(entry, Choices):
             encoded += [float(name in params and params[name] == choice) for choice in entry.choices]
         elif isinstance(entry, FloatRange | IntRange):
-            low, high = np.log([entry.low, entry.high]) if entry.log else (entry.low, entry.high)
-            value = params.get(name)
-            position = (
-                0.5 if value is None or low == high else ((np.log(value) if entry.log else value) - low) / (high - low)
-            )
-            encoded.append(float(position))
+            encoded.append(_find_position(entry, params.get(name)))
     return encoded
+
+
+def _find_position(entry: FloatRange | IntRange, value: float | None) -> float:
+    """Where a number lies in its range, in [0, 1]; the middle where it is not active."""
+    if value is None or entry.low == entry.high:
+        return 0.5
+    if entry.log:
+        return float(np.log(value / entry.low) / np.log(entry.high / entry.low))
+    return (value - entry.low) / (entry.high - entry.low)
