@@ -105,7 +105,7 @@ def test_another_audit_set_audits_anew(make_study: MakeStudy, tmp_path: Path) ->
 
 
 def test_a_driver_that_was_taken_for_dead_stops(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flatselect.search.driver._HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr("flatselect.search.heartbeat.HEARTBEAT_SECONDS", 0.01)
     config = make_study()
 
     class TakeOver(StopAfter):
