@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from searching import MakeStudy, StopAfter, Undisturbed, comparable, open_reader
 from sklearn.datasets import load_digits
-from test_driver import MakeStudy, StopAfter, Undisturbed, comparable, open_reader
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError, StoreError
