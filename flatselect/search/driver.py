@@ -78,7 +78,7 @@ class Driver:
         self._waiting = deque(adopted)
         self._failures_in_row = 0
         self._started = time.monotonic()
-        self._looked = self._started  # at what other drivers do
+        self._looked = self._started  # at other drivers' calibration trials
         self._heartbeat = heartbeat
         self.others = OtherDrivers(config, opened, heartbeat.run_uid)
         self.stopped_because: str | None = None
@@ -142,17 +142,10 @@ class Driver:
         return bool(self._running) or (bool(self._trained) and bool(self.others.find_trials()))
 
     def _look_at_others(self) -> None:
-        """Learns what other drivers did, and takes up what a dead one left if there are workers for it."""
-        if not self.others.may_exist or time.monotonic() - self._looked < _SHARING_SECONDS:
-            return
-        self._looked = time.monotonic()
-        self._learn()
-        if self._trained:
+        """Learns now and then whether other drivers' calibration trials have ended, if something waits for them."""
+        if self._trained and self.others.may_exist and time.monotonic() - self._looked > _SHARING_SECONDS:
+            self._looked = time.monotonic()
             self._calibrate_if_due()
-        if self._idle and not self._waiting and self.stopped_because is None:
-            for running in self.others.take_from_dead():
-                self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
-                self._waiting.append(running)
 
     def _learn(self) -> None:
         """Enters into the book what other drivers did."""
@@ -167,13 +160,17 @@ class Driver:
     def _next_trial(self) -> RunningTrial | None:
         if self.stopped_because is not None:
             return None
-        if self._waiting:
-            running = self._waiting.popleft()
-            enter_attempt(self._opened, running, self._heartbeat.run_uid)
-            return running
-        with self._writer.lock():
-            self._learn()
-            return self._ask()
+        if not self._waiting:
+            with self._writer.lock():
+                self._learn()
+                for running in self.others.take_from_dead():
+                    self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
+                    self._waiting.append(running)
+                if not self._waiting:
+                    return self._ask()
+        running = self._waiting.popleft()
+        enter_attempt(self._opened, running, self._heartbeat.run_uid)
+        return running
 
     def _ask(self) -> RunningTrial | None:
         """A trial that is new; None if there are to be no more."""

@@ -23,10 +23,11 @@ class OtherDrivers:
         self.may_exist = opened.writer.is_shared
 
     def take_from_dead(self) -> list[RunningTrial]:
-        """The trials that nobody alive runs any more; from now on they are this driver's."""
+        """The trials that nobody alive runs any more; called under the study's lock, they are this driver's now."""
+        if not self.may_exist:
+            return []
         self._opened.writer.end_dead_runs(self._make_judge_of_others())
-        with self._opened.writer.lock():
-            return adopt_running_trials(self._config, self._opened, self._run_uid)
+        return adopt_running_trials(self._config, self._opened, self._run_uid)
 
     def find_trials(self) -> dict[int, RunRecord]:
         """The trials that others run now, by number, and the run that has each."""
