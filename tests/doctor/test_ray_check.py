@@ -72,11 +72,11 @@ def ray_address(tmp_path_factory, monkeypatch):
             break
     else:
         pytest.fail("".join(lines))
-    host = next(line.split(":", 1)[1].strip() for line in lines if "Local node IP" in line)
+    host = next(line.rpartition(":")[2].strip() for line in lines if "Local node IP" in line)
     yield f"{host}:{port}"
     processes = [*psutil.Process(started.pid).children(recursive=True), started]
     for process in processes:
-        process.terminate()
+        process.kill()
     started.communicate(timeout=60)
 
 
