@@ -39,9 +39,11 @@ def examine(study: str | None = None, storage: str | None = None, ray_address: s
             yield Finding("study file", "ok", f"{study}: study {config.study.name}, {config.study.trials} trials")
     options = config.ray if config is not None else RaySection()
     address = ray_address or options.address or os.environ.get("RAY_ADDRESS")
+    is_local = address in (None, "local")
     if is_torch_sound:
-        yield check_gpu(options.gpus_per_trial if address is None else None)
-    yield check_threads(options)
+        yield check_gpu(options.gpus_per_trial if is_local else None)
+    if is_local:
+        yield check_threads(options)
     yield check_ray(address)
     url = storage or (config.study.storage if config is not None else None)
     if url is not None:

@@ -142,7 +142,9 @@ def make_debian_root(folder: Path, image: str) -> None:
     release = re.match(r"debian:([a-z]+)", image)
     assert release, f"{image}: only Debian's own images can be stood in for"
     subprocess.run(["debootstrap", "--variant=minbase", release[1], folder], check=True, stdout=subprocess.DEVNULL)
+    # What an engine mounts over the image's own.
     shutil.copy("/etc/resolv.conf", folder / "etc" / "resolv.conf")
+    (folder / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
 
 
 def main() -> None:

