@@ -134,7 +134,10 @@ def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
 
 def _is_process_alive(run: RunRecord) -> bool:
     try:
-        started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
+        process = psutil.Process(run.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False  # dead, and its parent has not asked yet; in a container perhaps never does
+        started = datetime.datetime.fromtimestamp(process.create_time(), datetime.UTC)
     except psutil.NoSuchProcess:
         return False
     # A process younger than the run's last sign of life has only inherited its number.
