@@ -10,9 +10,9 @@ from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
 from flatselect.records import Failure
+from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
-from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
 from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
@@ -58,8 +58,7 @@ class Driver:
         self._book = TrialBook(self._study.get_trials(deepcopy=False), opened.reader.measurements())
         self._stop = ImprovementStop(config)
         self._n_to_retrain = 0  # waiting in Optuna's queue
-        self._folder = get_checkpoint_folder(config, opened)
-        self._idle = deque(range(backend.info.n_workers))
+        self._folder = get_checkpoint_folder(config, opened.uid)
         self._running: dict[int, RunningTrial] = {}  # by worker
         self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
         self._waiting = deque(adopted)
@@ -109,24 +108,36 @@ class Driver:
         """Gives idle workers their next trial; False once nothing runs and nothing may start."""
         if self.stop_requested:
             return False
-        while self._idle and (running := self._next_trial()) is not None:
-            worker = self._idle.popleft()
-            self._running[worker] = running
+        while self._backend.idle and self._count_startable():
+            worker = self._backend.idle.popleft()
+            self._running[worker] = running = self._next_trial()
             self._start(worker, running)
+        n_wanted = len(self._running) + self._count_startable()
+        self._backend.scale(n_wanted)
         self._show()
-        return bool(self._running)
+        return n_wanted > 0
 
-    def _next_trial(self) -> RunningTrial | None:
+    def _count_startable(self) -> int:
+        """Trials that would start now if there were workers enough."""
         if self.stopped_because is not None:
-            return None
-        if self._waiting:
-            return self._waiting.popleft()
+            return 0
+        return len(self._waiting) + self._count_to_come()
+
+    def _count_to_come(self) -> int:
+        """Trials that may still begin, those to be trained again included."""
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
-            return None
-        if not self._n_to_retrain and (self._book.n_searched >= options.trials or self._is_enough()):
-            return None
-        self._study.sampler = make_sampler(options, len(self._book.states))
+            return 0
+        if self._n_to_retrain:
+            return self._n_to_retrain
+        if self._book.n_searched >= options.trials or self._is_enough():
+            return 0
+        return options.trials - self._book.n_searched
+
+    def _next_trial(self) -> RunningTrial:
+        if self._waiting:
+            return self._waiting.popleft()
+        self._study.sampler = make_sampler(self._config.study, len(self._book.states))
         trial = self._study.ask()
         retrains = trial.user_attrs.get(RETRAINS_ATTRIBUTE)
         is_calibration = retrains is None and self._needs_calibration_trial()
@@ -210,7 +221,7 @@ class Driver:
 
     def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
-        self._release(worker)
+        del self._running[worker]
         self._writer.end_attempt(running.number, running.attempt, "lost", failure=Failure("WorkerLost", loss.reason))
         running.n_failures += not loss.was_preempted
         running.attempt += 1
@@ -343,7 +354,7 @@ class Driver:
 
     def _release(self, worker: int) -> None:
         del self._running[worker]
-        self._idle.append(worker)
+        self._backend.idle.append(worker)
 
     def _describe(self, running: RunningTrial) -> str:
         last = running.curve[-1]

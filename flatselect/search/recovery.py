@@ -3,7 +3,6 @@
 import datetime
 import os
 import socket
-from pathlib import Path
 
 import optuna
 import psutil
@@ -12,6 +11,7 @@ from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
+from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
@@ -61,7 +61,7 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
                 trial,
                 suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
                 is_calibration,
-                make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
+                make_checkpoint_path(get_checkpoint_folder(config, opened.uid), frozen.number),
                 attempt=last.attempt + 1 if last else 1,
                 curve=list(curves.get(frozen.number, [])),
                 reported=set(read_reports(frozen)),
@@ -69,16 +69,6 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
             )
         )
     return adopted
-
-
-def get_checkpoint_folder(config: StudyConfig, opened: OpenStudy) -> Path:
-    """A folder of the study's own: one made again under the same name never meets the old one's checkpoints."""
-    assert config.study.checkpoints is not None, "load_study_file fills in the folder"
-    return Path(config.study.checkpoints) / opened.uid[:8]
-
-
-def make_checkpoint_path(folder: Path, number: int) -> str:
-    return str(folder / f"trial-{number:05d}.pt")
 
 
 def _is_alive(run: RunRecord) -> bool:

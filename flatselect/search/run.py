@@ -19,6 +19,7 @@ from flatselect.errors import ModelError, SearchError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
+from flatselect.search.checkpoint_folder import get_checkpoint_folder
 from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.inline_backend import InlineBackend
@@ -30,6 +31,7 @@ from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search.study_images import load_unlabeled_sample
 from flatselect.search_space import suggest
+from flatselect.store.engine import list_passwords
 from flatselect.store.optuna_storage import translate_optuna_errors
 from flatselect.training.seeding import seeded
 
@@ -76,7 +78,7 @@ def _go_on(
     run_uid, outcome = start_run(config, opened), "failed"
     try:
         adopted = adopt_running_trials(config, opened)
-        with contextlib.closing(_make_backend(config, opened.uid, images, observer)) as backend:
+        with contextlib.closing(_make_backend(config, opened, images, observer)) as backend:
             driver = Driver(config, opened, calibration, adopted, backend, observer, run_uid)
             with _stop_on_signals(driver, observer):
                 driver.run()
@@ -125,16 +127,24 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
 
 
-def _make_backend(config: StudyConfig, study_uid: str, images: SearchImages, observer: SearchObserver) -> Backend:
-    settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
+def _make_backend(config: StudyConfig, opened: OpenStudy, images: SearchImages, observer: SearchObserver) -> Backend:
+    settings = WorkerSettings(config.to_dict(), opened.uid, python_path=_python_path())
     if config.ray.backend == "inline":
         return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), images)
     # Imported here: Ray takes a second to import, and not every search needs it.
     from flatselect.search.ray_backend import RayBackend
 
     observer.say("starting Ray")
-    backend = RayBackend(config.ray, settings, images)
-    observer.say(f"{backend.info.n_workers} workers on {backend.info.device}")
+    assert config.study.storage is not None
+    backend = RayBackend(
+        config.ray,
+        settings,
+        images,
+        get_checkpoint_folder(config, opened.uid),
+        passwords=list_passwords(config.study.storage),
+        say=observer.say,
+    )
+    observer.say(f"room for {backend.info.n_workers} workers on {backend.info.device}")
     for note in backend.info.notes:
         observer.say(note)
     return backend
