@@ -23,6 +23,7 @@ class FolderToken:
     """A file of a name drawn by lot in the checkpoints' folder: a worker that can read it sees the driver's folder.
 
     Attributes:
+        folder: The checkpoints' folder.
         location: Of the file, on a path or at an fsspec URL.
     """
 
@@ -32,6 +33,7 @@ class FolderToken:
         Raises:
             CheckpointError: The folder cannot be written.
         """
+        self.folder = folder
         self.location = join_location(folder, f"seen-by-workers-{secrets.token_hex(8)}")
         try:
             with open_whole(self.location, make_folders=True) as stream:
@@ -41,7 +43,7 @@ class FolderToken:
                 f"study.checkpoints: {folder} cannot be written ({error}); give a folder or an fsspec URL that can be"
             ) from error
 
-    def delete(self) -> None:
+    def close(self) -> None:
         """Deletes the file, if it can be."""
         with contextlib.suppress(OSError):
             delete_file(self.location)

@@ -66,7 +66,7 @@ class RayBackend:
         options: RaySection,
         settings: WorkerSettings,
         images: SearchImages,
-        checkpoints: str,
+        token: FolderToken,
         *,
         passwords: Collection[str] = (),
         say: Callable[[str], None] = lambda message: None,
@@ -77,16 +77,15 @@ class RayBackend:
             options: `[ray]` of the study.
             settings: For the workers.
             images: For the workers.
-            checkpoints: The folder, a path or an fsspec URL, that every worker must see.
+            token: Of the checkpoints' folder, which every worker must see.
             passwords: That no process of Ray's is to see.
             say: Is told what becomes of workers and nodes.
 
         Raises:
             SearchError: Ray cannot be reached, or does not have what the workers ask for.
-            CheckpointError: The folder cannot be written.
         """
         self.idle: deque[int] = deque()
-        self._options, self._say, self._checkpoints = options, say, checkpoints
+        self._options, self._say, self._token = options, say, token
         self._workers: dict[int, Any] = {}  # those that are starting included
         self._starting: dict[Any, int] = {}
         self._pending: dict[Any, int] = {}
@@ -97,7 +96,6 @@ class RayBackend:
         self._refused_nodes: set[str] = set()
         self._alone_since: float | None = None
         self._has_said_alone = False
-        self._token = FolderToken(checkpoints)
         self._ray = None
         try:
             self._ray = connect(options, passwords, find_own_module(settings.config["model"]["name"]))
@@ -154,7 +152,6 @@ class RayBackend:
             self._end_worker(worker)
         if self._ray is not None and self._ray.is_made_here:
             ray.shutdown()
-        self._token.delete()
 
     def _adjust(self, now: float) -> None:
         """Starts what is wanted and fits; on a cluster that others share, ends what is not wanted any more."""
@@ -227,7 +224,7 @@ class RayBackend:
     def _refuse(self, ready: ReadyWorker) -> None:
         """A worker that would write its checkpoints where no other finds them; its node gets no other one."""
         message = (
-            f"{ready.host} (node {ready.node[:12]}) does not see the study's checkpoints in {self._checkpoints} "
+            f"{ready.host} (node {ready.node[:12]}) does not see the study's checkpoints in {self._token.folder} "
             f"({ready.folder_problem}); study.checkpoints must be a folder that all nodes share, or an fsspec URL such "
             "as s3://BUCKET/FOLDER"
         )

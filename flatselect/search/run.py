@@ -19,7 +19,7 @@ from flatselect.errors import ModelError, SearchError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
-from flatselect.search.checkpoint_folder import get_checkpoint_folder
+from flatselect.search.checkpoint_folder import FolderToken, get_checkpoint_folder
 from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.inline_backend import InlineBackend
@@ -78,7 +78,10 @@ def _go_on(
     run_uid, outcome = start_run(config, opened), "failed"
     try:
         adopted = adopt_running_trials(config, opened)
-        with contextlib.closing(_make_backend(config, opened, images, observer)) as backend:
+        with (
+            contextlib.closing(FolderToken(get_checkpoint_folder(config, opened.uid))) as token,
+            contextlib.closing(_make_backend(config, opened.uid, images, token, observer)) as backend,
+        ):
             driver = Driver(config, opened, calibration, adopted, backend, observer, run_uid)
             with _stop_on_signals(driver, observer):
                 driver.run()
@@ -127,8 +130,10 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
 
 
-def _make_backend(config: StudyConfig, opened: OpenStudy, images: SearchImages, observer: SearchObserver) -> Backend:
-    settings = WorkerSettings(config.to_dict(), opened.uid, python_path=_python_path())
+def _make_backend(
+    config: StudyConfig, study_uid: str, images: SearchImages, token: FolderToken, observer: SearchObserver
+) -> Backend:
+    settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
     if config.ray.backend == "inline":
         return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), images)
     # Imported here: Ray takes a second to import, and not every search needs it.
@@ -140,7 +145,7 @@ def _make_backend(config: StudyConfig, opened: OpenStudy, images: SearchImages, 
         config.ray,
         settings,
         images,
-        get_checkpoint_folder(config, opened.uid),
+        token,
         passwords=list_passwords(config.study.storage),
         say=observer.say,
     )

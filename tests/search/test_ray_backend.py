@@ -10,6 +10,7 @@ import ray
 from flatselect.config import RaySection, StudyConfig
 from flatselect.data.loading import load_training_set
 from flatselect.errors import SearchError
+from flatselect.search.checkpoint_folder import FolderToken
 from flatselect.search.protocol import SearchImages, TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
 
@@ -30,7 +31,7 @@ def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:
     assert config.study.checkpoints is not None
     dataset = load_training_set(config.data, config.study.seed)
     settings = WorkerSettings(config.to_dict(), "uid")
-    return RayBackend(RaySection(**options), settings, SearchImages(dataset), config.study.checkpoints)
+    return RayBackend(RaySection(**options), settings, SearchImages(dataset), FolderToken(config.study.checkpoints))
 
 
 def take_worker(backend: RayBackend) -> int:
