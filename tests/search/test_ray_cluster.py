@@ -104,6 +104,8 @@ def test_nodes_that_die_and_join_change_nothing(cluster: NodeCluster, make_study
         elif step == "kill" and len(status.running) == 2 and all(epoch > 0 for epoch in status.running.values()):
             step = next(steps)
             cluster.kill_nodes()
+        elif step == "kill":
+            time.sleep(2)  # epochs are short: the second node comes before the last one is trained
         elif step == "back" and observer.heard("no worker left; waiting"):
             step = next(steps, "done")
             cluster.start_node()
@@ -251,8 +253,8 @@ def test_a_node_without_the_checkpoints_is_refused(
     def join(observer: Observer, status: SearchStatus) -> None:
         if status.n_epochs_run >= 1 and len(cluster.nodes) == 1:
             cluster.start_node(inside=hide_folder(own_folder))
-        if status.n_done + len(status.running) >= 4 and len(cluster.nodes) == 2:
-            wait_until(lambda: ray.cluster_resources().get("CPU") == 2)
+        elif len(cluster.nodes) == 2 and not observer.heard("not used"):
+            time.sleep(2)  # as above
 
     observer = Observer(join)
     result = run_search(config, observer)
