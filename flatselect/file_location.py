@@ -11,6 +11,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flatselect.atomic_file import open_atomic
 
+# They need no folders, and making one would make a bucket of a mistyped name.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"}
+
 
 def is_url(location: str) -> bool:
     """Whether this is an fsspec URL (`s3://bucket/folder`, `simplecache::s3://...`), not a path."""
@@ -65,7 +68,7 @@ def open_whole(location: str | Path, *, make_folders: bool = False) -> Iterator[
     stream = io.BytesIO()
     yield stream
     try:
-        if make_folders:
+        if make_folders and not _OBJECT_STORES.intersection(_list_protocols(filesystem)):
             filesystem.makedirs(filesystem._parent(path), exist_ok=True)
         filesystem.pipe_file(path, stream.getvalue())
     except Exception as error:
@@ -103,6 +106,11 @@ def delete_file(location: str) -> None:
         filesystem.rm_file(path)
     except Exception as error:
         raise _make_os_error(error) from error
+
+
+def _list_protocols(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
 def _make_os_error(error: Exception) -> OSError:

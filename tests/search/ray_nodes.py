@@ -55,7 +55,7 @@ class Node:
 class NodeCluster:
     """A head without CPUs of its own, and the nodes that are started."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -64,6 +64,7 @@ class NodeCluster:
         self._head = Node(
             ["--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"],
             **_IMPATIENCE,
+            **environment,
         )
         wait_until(lambda: _is_open(port))
 
