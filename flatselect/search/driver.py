@@ -14,7 +14,8 @@ from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
-from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
+from flatselect.search.retrying import has_waiting_retry
+from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
 from flatselect.search.stopping import ImprovementStop
 from flatselect.search.study_calibration import StudyCalibration
@@ -22,7 +23,7 @@ from flatselect.search.study_identity import OpenStudy
 from flatselect.search.telling import OptunaTeller
 from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
-from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
+from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
 
 TrialState = optuna.trial.TrialState
 _HEARTBEAT_SECONDS = 10.0
@@ -124,7 +125,8 @@ class Driver:
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
             return None
-        if not self._n_to_retrain and (self._book.n_searched >= options.trials or self._is_enough()):
+        is_enough = not self._n_to_retrain and (self._book.n_searched >= options.trials or self._is_enough())
+        if is_enough and not has_waiting_retry(self._study):
             return None
         self._study.sampler = make_sampler(options, len(self._book.states))
         trial = self._study.ask()
@@ -132,7 +134,8 @@ class Driver:
         is_calibration = retrains is None and self._needs_calibration_trial()
         trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
         candidate = suggest(trial, self._config)
-        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_retraining=retrains is not None)
+        is_repetition = retrains is not None or RETRIES_ATTRIBUTE in trial.user_attrs
+        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_repetition=is_repetition)
         self._n_to_retrain -= retrains is not None and self._n_to_retrain > 0
         return RunningTrial(
             trial,
@@ -327,8 +330,12 @@ class Driver:
         return f" of the {wanted} that calibration.trials asks for" if n_trials < wanted else ""
 
     def _calibration_trials_ended(self) -> bool:
-        is_last = not self._needs_calibration_trial() or self._book.n_searched >= self._config.study.trials
-        return is_last and self._book.all_calibration_ended()
+        if not self._book.all_calibration_ended():
+            return False
+        if not self._needs_calibration_trial():
+            return True
+        # A failed one that is to be tried again may still hold out its part.
+        return self._book.n_searched >= self._config.study.trials and not has_waiting_retry(self._study)
 
     def _predict_last(self, numbers: list[int]) -> None:
         """What the new calibrator says of trials that ended before it."""
@@ -365,7 +372,7 @@ class Driver:
         status.running = {running.number: running.epoch for running in self._running.values()}
         status.seconds = time.monotonic() - self._started
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
-        status.n_trials = self._config.study.trials + len(self._book.retraining) + self._n_to_retrain
+        status.n_trials = self._config.study.trials + len(self._book.repetitions) + self._n_to_retrain
         n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
         running_numbers = [running.number for running in self._running.values()]
         mean_epochs = self._book.mean_epochs(running_numbers, float(self._config.training.epochs))

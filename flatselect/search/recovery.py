@@ -1,25 +1,22 @@
 """Taking up what a former run of the same study left behind."""
 
-import datetime
 import os
 import socket
 from pathlib import Path
 
 import optuna
-import psutil
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
+from flatselect.search.liveness import describe_living, is_alive
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
-
-STALE_SECONDS = 60.0
 
 
 def start_run(config: StudyConfig, opened: OpenStudy) -> str:
@@ -30,11 +27,8 @@ def start_run(config: StudyConfig, opened: OpenStudy) -> str:
     """
 
     def refuse_if_alive(run: RunRecord) -> None:
-        if _is_alive(run):
-            raise SearchError(
-                f"study {config.study.name!r} is being searched by process {run.pid} on {run.host} "
-                f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first"
-            )
+        if is_alive(run):
+            raise SearchError(f"study {config.study.name!r} {describe_living(run)}; wait for it, or stop it first")
 
     return opened.writer.start_run(
         socket.gethostname(), os.getpid(), config.ray.backend, collect_versions(), config.to_dict(), refuse_if_alive
@@ -79,16 +73,3 @@ def get_checkpoint_folder(config: StudyConfig, opened: OpenStudy) -> Path:
 
 def make_checkpoint_path(folder: Path, number: int) -> str:
     return str(folder / f"trial-{number:05d}.pt")
-
-
-def _is_alive(run: RunRecord) -> bool:
-    """On this machine the process itself tells; of another one only its heartbeat is known."""
-    if run.host == socket.gethostname():
-        try:
-            started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
-        except psutil.NoSuchProcess:
-            return False
-        # A process younger than the run's last sign of life has only inherited its number.
-        return started.replace(tzinfo=None) <= run.heartbeat_at
-    age = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - run.heartbeat_at
-    return age.total_seconds() < STALE_SECONDS

@@ -85,6 +85,17 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     return opened
 
 
+def open_known_study(reader: StudyReader) -> OpenStudy:
+    """Opens for writing the study that a reader reads; closing it closes the reader too.
+
+    Raises:
+        StoreError: The database cannot be used.
+    """
+    storage = make_optuna_storage(reader.engine.url.render_as_string(hide_password=False), create=False)
+    study = optuna.load_study(study_name=reader.name(), storage=storage)
+    return OpenStudy(study, reader.study_uid, StudyWriter(reader.engine, reader.study_uid), reader, storage)
+
+
 def _check_unchanged(config: StudyConfig, reader: StudyReader, data: dict[str, Any]) -> None:
     name = config.study.name
     changes = list(_find_changes(reader.config(), config.to_dict()))
