@@ -11,7 +11,7 @@ from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
 from flatselect.records import Failure
 from flatselect.search.events import SearchObserver, SearchStatus
-from flatselect.search.protocol import Backend, TrialReport, WorkerLost
+from flatselect.search.protocol import LOADER_LOST, Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
 from flatselect.search.retrying import has_waiting_retry
@@ -28,6 +28,7 @@ from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE,
 TrialState = optuna.trial.TrialState
 _HEARTBEAT_SECONDS = 10.0
 _WAIT_SECONDS = 1.0
+_LOSSES = {WorkerLost.__name__: "worker", LOADER_LOST: "data loader"}
 
 
 class Driver:
@@ -175,7 +176,8 @@ class Driver:
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
         if isinstance(reply, WorkerLost):
-            self._handle_loss(worker, running, reply)
+            self._release(worker)
+            self._handle_loss(running, Failure(WorkerLost.__name__, reply.reason), was_preempted=reply.was_preempted)
         elif isinstance(reply, TrialReport):
             assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
             self._handle_report(worker, running, reply)
@@ -200,6 +202,8 @@ class Driver:
             self._release(worker)
             if report.failure.kind == CheckpointError.__name__:
                 self._suspend(running, report.failure)
+            elif report.failure.kind == LOADER_LOST:
+                self._handle_loss(running, report.failure)
             else:
                 self._fail(running, report.failure)
         elif (reason := self._report_to_optuna(running, bool(report.resumed_at), report.is_last)) is not None:
@@ -211,17 +215,20 @@ class Driver:
         else:
             self._backend.request(worker, "train_epoch")
 
-    def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
+    def _handle_loss(self, running: RunningTrial, loss: Failure, *, was_preempted: bool = False) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
-        self._release(worker)
-        self._writer.end_attempt(running.number, running.attempt, "lost", failure=Failure("WorkerLost", loss.reason))
-        running.n_failures += not loss.was_preempted
+        self._writer.end_attempt(running.number, running.attempt, "lost", failure=loss)
+        running.n_failures += not was_preempted
         running.attempt += 1
         if running.n_failures > self._config.ray.max_failures:
             running.attempt -= 1
-            self._fail(running, Failure("WorkerLost", f"{running.n_failures} workers died under it: {loss.reason}"))
+            self._fail(
+                running, Failure(loss.kind, f"{running.n_failures} attempts were lost, the last one: {loss.message}")
+            )
             return
-        self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
+        self._observer.say(
+            f"trial {running.number}: {_LOSSES[loss.kind]} lost ({loss.message}); attempt {running.attempt} follows"
+        )
         self._waiting.appendleft(running)
 
     def _report_to_optuna(self, running: RunningTrial, is_resumed: bool, is_last: bool) -> str | None:
