@@ -33,7 +33,12 @@ def _kill_loader_again() -> None:
     BROKEN.touch()
 
 
+def _pause() -> None:
+    time.sleep(0.1)
+
+
 _FAULTS = {
+    "pauses": _pause,
     "raises": _raise,
     "cuda": _run_out_of_memory,
     "loader": _kill_loader,
