@@ -29,8 +29,10 @@ def _kill_loader() -> None:
 
 
 def _kill_loader_again() -> None:
-    _kill_loader()
-    BROKEN.touch()
+    try:
+        _kill_loader()
+    finally:
+        BROKEN.touch()
 
 
 def _pause() -> None:

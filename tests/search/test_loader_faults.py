@@ -33,16 +33,15 @@ probe = 20
 trials = 4
 holdout = 0.3
 [ray]
-workers = 1
+backend = "inline"
 max_failures = 1
 """
 
 
 @pytest.fixture(autouse=True)
 def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Holds 60 images of three digits, and the networks where Ray's workers find them."""
+    """Holds 60 images of three digits, the working folder of the search."""
     monkeypatch.chdir(tmp_path)
-    Path("faulty_nets.py").write_text(Path(__file__).with_name("faulty_nets.py").read_text())
     pixels, labels = load_digits(n_class=3, return_X_y=True)
     for number, (image, label) in enumerate(zip(pixels[:60], labels[:60], strict=True)):
         path = tmp_path / "study" / "images" / str(label) / f"{number}.png"
@@ -50,11 +49,10 @@ def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray((image.reshape(8, 8) * 15).astype("uint8")).save(path)
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_a_killed_loader_costs_an_attempt_and_nothing_else(make_study: MakeStudy, backend: str) -> None:
-    expected = run_search(make_study(f"ray.backend={backend}", "study.storage=sqlite:///undisturbed.db", text=FOLDER))
+def test_a_killed_loader_costs_an_attempt_and_nothing_else(make_study: MakeStudy) -> None:
+    expected = run_search(make_study("study.storage=sqlite:///undisturbed.db", text=FOLDER))
     Path("broken").touch()
-    config = make_study(f"ray.backend={backend}", "study.checkpoints=disturbed", text=FOLDER)
+    config = make_study("study.checkpoints=disturbed", text=FOLDER)
     listener = Listener()
     result = run_search(config, listener)
     assert not Path("broken").exists(), "no loader was killed"
@@ -77,7 +75,7 @@ def test_a_killed_loader_costs_an_attempt_and_nothing_else(make_study: MakeStudy
 def test_loaders_that_die_again_and_again_fail_the_trial(make_study: MakeStudy) -> None:
     Path("broken").touch()
     text = FOLDER.replace('fault = "loader", after = 9', 'fault = "loaders", after = 3')
-    config = make_study("ray.backend=inline", text=text)
+    config = make_study(text=text)
     result = run_search(config)
     assert [trial.state for trial in result.trials] == ["FAIL", "FAIL"]
     assert result.stopped_because is not None
