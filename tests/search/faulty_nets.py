@@ -36,7 +36,7 @@ def _kill_loader_again() -> None:
 
 
 def _pause() -> None:
-    time.sleep(0.1)
+    time.sleep(0.4)
 
 
 _FAULTS = {

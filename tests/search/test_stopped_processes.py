@@ -159,7 +159,7 @@ def test_ctrl_c_once_and_twice_and_sigterm_keep_every_trial(tmp_path: Path, undi
     code, errors = search.disturb(2, press_ctrl_c)
     assert code == 130, errors
     assert "go on with: flatselect search tiny.toml" in errors
-    code, errors = search.disturb(3, press_ctrl_c_twice)
+    code, errors = search.disturb(2, press_ctrl_c_twice)
     assert code == 130, errors
     assert "interrupted" in errors
     assert "go on with" not in errors, "the second one came too late to count"
@@ -180,7 +180,7 @@ def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path, undisturb
     search, draw = Search(tmp_path / "study", backend), random.Random(7)
     n_kills = 5 if backend == "inline" else 2
     for _ in range(n_kills):
-        moment = draw.uniform(0, 0.6)
+        moment = draw.uniform(0, 2.4)
 
         def kill(process: subprocess.Popen[str], moment: float = moment) -> None:
             time.sleep(moment)
