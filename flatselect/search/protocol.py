@@ -107,6 +107,10 @@ class AuditReply:
     failure: Failure | None = None
 
 
+# The kind of a failure that is the machine's, not the candidate's: a process that decodes images for it died.
+LOADER_LOST = "LoaderLost"
+
+
 @dataclass(frozen=True)
 class WorkerLost:
     """A worker died with its request unanswered. A preempted one is not held against the trial."""

@@ -10,7 +10,6 @@ from flatselect.search.protocol import TrialAssignment
 from flatselect.search_space import Candidate
 
 FLATNESS_ATTRIBUTE = "flatselect:relative_gap_flatness"
-FAILURE_ATTRIBUTE = "flatselect:failure"
 
 
 @dataclass

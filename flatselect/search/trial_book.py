@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flatselect.pruning import CALIBRATION_ATTRIBUTE
 from flatselect.records import EpochMeasurement, Prediction
-from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
+from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
 
 
 class TrialBook:
@@ -19,7 +19,7 @@ class TrialBook:
         curves: Measured epochs, oldest first.
         predicted: The latest predictions of complete and of pruned trials.
         calibration: The trials that hold out a part.
-        retraining: The trials that train another one's candidate again.
+        repetitions: The trials that train another one's candidate again, one of the best or a failed one.
     """
 
     def __init__(self, trials: Iterable[FrozenTrial], curves: dict[int, list[EpochMeasurement]]) -> None:
@@ -28,7 +28,7 @@ class TrialBook:
         self.curves = curves
         self.predicted: dict[int, Prediction] = {}
         self.calibration: set[int] = set()
-        self.retraining: set[int] = set()
+        self.repetitions: set[int] = set()
         self.update(trials)
 
     def update(self, trials: Iterable[FrozenTrial]) -> list[int]:
@@ -42,26 +42,26 @@ class TrialBook:
                 trial.number,
                 trial.params,
                 is_calibration=bool(trial.user_attrs.get(CALIBRATION_ATTRIBUTE)),
-                is_retraining=RETRAINS_ATTRIBUTE in trial.user_attrs,
+                is_repetition=bool({RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE} & trial.user_attrs.keys()),
             )
             self.states[trial.number] = trial.state
             if trial.state.is_finished():
                 ended.append(trial.number)
         return ended
 
-    def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_retraining: bool) -> None:
+    def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_repetition: bool) -> None:
         """A trial that begins."""
         self.states[number] = TrialState.RUNNING
         self.params[number] = params
         if is_calibration:
             self.calibration.add(number)
-        if is_retraining:
-            self.retraining.add(number)
+        if is_repetition:
+            self.repetitions.add(number)
 
     @property
     def n_searched(self) -> int:
         """Trials that have begun, less those that train another one's candidate again."""
-        return len(self.states) - len(self.retraining)
+        return len(self.states) - len(self.repetitions)
 
     @property
     def n_calibration_alive(self) -> int:

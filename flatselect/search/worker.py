@@ -21,6 +21,7 @@ from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
 from flatselect.records import LATENCY, EpochMeasurement, Failure
 from flatselect.search.protocol import (
+    LOADER_LOST,
     AuditReply,
     AuditRequest,
     SearchImages,
@@ -232,5 +233,12 @@ def _describe_failure(error: Exception) -> Failure:
     if isinstance(error, torch.cuda.OutOfMemoryError):
         torch.cuda.empty_cache()
         return Failure("CudaOutOfMemory", f"{error}; use a smaller batch_size or width, or fewer trials a GPU")
+    if _is_loader_lost(error):
+        return Failure(LOADER_LOST, f"{error}; if it was killed for want of memory, use fewer data.loader_workers")
     tail = "" if isinstance(error, FlatselectError) else "".join(traceback.format_exception(error)[-6:])
     return Failure(type(error).__name__, str(error), tail[-4000:])
+
+
+def _is_loader_lost(error: Exception) -> bool:
+    # torch raises it from a signal handler, wherever the trial is just then, and has no class for it.
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
