@@ -107,9 +107,19 @@ class Driver:
         while self._keep_going():
             for worker, reply in self._backend.wait(_WAIT_SECONDS):
                 self._handle(worker, reply)
+            self._end_overdue()
             if self._heartbeat.was_taken_over:
                 raise SearchError("another process took this search for dead and goes on with it; this one stops")
             self._show()
+
+    def _end_overdue(self) -> None:
+        limit = self._config.study.trial_timeout
+        for worker, running in list(self._running.items()):
+            if limit is not None and time.monotonic() - running.started > limit:
+                del self._running[worker]
+                self._backend.dismiss(worker)
+                reached = f"it took more than {limit:g} seconds (study.trial_timeout), {running.epoch} epochs in"
+                self._fail(running, Failure("TrialTimeout", reached))
 
     def _retrain_best(self) -> None:
         with self._writer.lock():
@@ -132,6 +142,7 @@ class Driver:
         while self._backend.idle and (running := self._next_trial()) is not None:
             worker = self._backend.idle.popleft()
             self._running[worker] = running
+            running.started = time.monotonic()
             self._backend.request(worker, "start", running.make_assignment())
         n_wanted = len(self._running) + self._count_startable()
         self._backend.scale(n_wanted)

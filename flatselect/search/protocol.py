@@ -161,6 +161,9 @@ class Backend(Protocol):
             SearchError: There is no worker, and there will be none.
         """
 
+    def dismiss(self, worker: int) -> None:
+        """Gives up a worker that does not answer its request, which is answered no more; another takes its place."""
+
     def share(self, dataset: Dataset) -> Any:
         """Puts a data set where every worker can read it; pass what comes back as an argument of a request."""
 

@@ -144,6 +144,11 @@ class RayBackend:
                 replies.append((worker, self._take(worker, future)))
         return replies
 
+    def dismiss(self, worker: int) -> None:
+        self._pending = {future: number for future, number in self._pending.items() if number != worker}
+        self._end_worker(worker)
+        self._next_look = -float("inf")
+
     def share(self, dataset: Dataset) -> Any:
         return ray.put(dataset)
 

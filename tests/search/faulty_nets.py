@@ -39,7 +39,12 @@ def _pause() -> None:
     time.sleep(0.4)
 
 
+def _hang() -> None:
+    time.sleep(3600)
+
+
 _FAULTS = {
+    "hangs": _hang,
     "pauses": _pause,
     "raises": _raise,
     "cuda": _run_out_of_memory,

@@ -67,3 +67,26 @@ def test_each_failing_candidate_fails_alone(
         tracebacks = {a.trial_number: a.failure.traceback for a in reader.attempts() if a.failure}
     raised = next(trial.number for trial in result.trials if trial.params["fault"] == "raises")
     assert "faulty_nets.py" in tracebacks[raised]
+
+
+@pytest.mark.ray
+def test_a_candidate_that_hangs_is_ended_and_its_worker_replaced(
+    make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken").touch()
+    Path("faulty_nets.py").write_text(Path(__file__).with_name("faulty_nets.py").read_text())
+    text = FAULTY.replace('"none", "neither", "raises", "nan", "nan_evaluated", "cuda"', '"none", "neither", "hangs"')
+    limits = ("study.trials=7", "study.trial_timeout=10", "calibration.trials=2")
+    config = make_study("ray.backend=ray", *limits, text=text)
+    result = run_search(config)
+    hung = [trial for trial in result.trials if trial.params["fault"] == "hangs"]
+    assert 0 < len(hung) < len(result.trials) == 7
+    for trial in result.trials:
+        assert trial.state == ("FAIL" if trial in hung else "COMPLETE")
+        assert trial.attempts == 1
+    assert {trial.failure for trial in hung} == {
+        "TrialTimeout: it took more than 10 seconds (study.trial_timeout), 1 epochs in"
+    }
+    with closing(open_reader(str(config.study.storage))) as reader:
+        check_books(reader)
