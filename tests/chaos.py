@@ -195,11 +195,12 @@ def open_reader(url: str) -> StudyReader:
     return find_study(make_engine(url), "chaos")
 
 
-def find_delays(reader: StudyReader, chaos: Chaos) -> list[float]:
-    """Seconds from the fault that ended an attempt until that was noticed."""
-    fatal = [when for when, kind in chaos.injected if "killed" in kind]
+def find_delays(reader: StudyReader, chaos: Chaos) -> list[tuple[float, str]]:
+    """Seconds until a lost attempt was noticed, since the last fault that may have ended it, and that fault."""
+    fatal = [(when, kind) for when, kind in chaos.injected if kind.startswith(("worker", "raylet", "driver"))]
     lost = [attempt.ended_at for attempt in reader.attempts() if attempt.outcome == "lost" and attempt.ended_at]
-    return [min((end - when).total_seconds() for when in fatal if when <= end) for end in lost if min(fatal) <= end]
+    causes = [(end, [fault for fault in fatal if fault[0] <= end]) for end in lost]
+    return [((end - before[-1][0]).total_seconds(), before[-1][1]) for end, before in causes if before]
 
 
 def find_differences(reader: StudyReader, calm: StudyReader) -> list[str]:
@@ -258,7 +259,7 @@ def run(minutes: float, seed: int, pause: float, folder: Path) -> dict[str, Any]
                 "losses": n_trials - len(set(numbers)),
                 "duplicates": len(numbers) - len(set(numbers)),
                 "unfinished": sum(t.state == "RUNNING" for t in reader.trials(include_audits=False)),
-                "largest_delay_seconds": round(max(find_delays(reader, chaos), default=0.0), 1),
+                "noticed_after_seconds": [f"{seconds:.1f} ({kind})" for seconds, kind in find_delays(reader, chaos)],
                 "differences": find_differences(reader, expected),
             }
     finally:
