@@ -24,6 +24,7 @@ from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.inline_backend import InlineBackend
+from flatselect.search.logs import LoggingObserver, keep_log
 from flatselect.search.protocol import Backend, SearchImages, WorkerSettings
 from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
@@ -60,11 +61,13 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     dataset = load_training_set(config.data, config.study.seed)
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
+    observer = LoggingObserver(observer)
     images = SearchImages(dataset, load_unlabeled_sample(config, dataset))
     _check_candidates(config, dataset)
     with (
         translate_optuna_errors(config.study.storage),
         contextlib.closing(open_or_create_study(config, dataset)) as opened,
+        keep_log(config.study, opened.uid),
     ):
         return _go_on(config, images, audit_set, opened, observer)
 

@@ -20,6 +20,7 @@ from flatselect.flatness.head import find_head
 from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
 from flatselect.records import LATENCY, EpochMeasurement, Failure
+from flatselect.search.logs import log_event
 from flatselect.search.protocol import (
     LOADER_LOST,
     AuditReply,
@@ -56,7 +57,15 @@ class TrialWorker:
         self._trial = None
         try:
             self._trial = _TrialInTraining(assignment, self._config, self._settings, self._images)
-            return self._trial.resume()
+            report = self._trial.resume()
+            log_event(
+                "trial begins",
+                trial=assignment.number,
+                attempt=assignment.attempt,
+                epoch=report.epoch,
+                params=assignment.params,
+            )
+            return report
         except Exception as error:  # noqa: BLE001 - whatever the candidate raises ends the candidate, not the worker
             return _report_failure(assignment, 0, error)
 
@@ -66,7 +75,9 @@ class TrialWorker:
         if trial is None:
             raise RuntimeError("no trial was started on this worker")
         try:
-            return trial.train_epoch()
+            report = trial.train_epoch()
+            _log_epoch(report)
+            return report
         except Exception as error:  # noqa: BLE001 - as in start
             self._trial = None
             return _report_failure(trial.assignment, trial.trainer.epoch, error)
@@ -225,7 +236,21 @@ def _build(candidate: Candidate, dataset: Dataset, seed: int) -> nn.Module:
 
 
 def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:
+    log_event("trial failed", error=error, trial=assignment.number, attempt=assignment.attempt, epoch=epoch)
     return TrialReport(assignment.number, assignment.attempt, epoch, failure=_describe_failure(error), pid=os.getpid())
+
+
+def _log_epoch(report: TrialReport) -> None:
+    fields: dict[str, Any] = {"trial": report.number, "attempt": report.attempt, "epoch": report.epoch}
+    for measured in report.measurements:
+        fields |= {
+            "train_score": measured.train_score,
+            "train_loss": measured.train_loss,
+            "relative_gap_flatness": measured.relative_gap_flatness,
+            "train_seconds": round(measured.train_seconds, 3),
+            "measure_seconds": round(measured.measure_seconds, 3),
+        }
+    log_event("epoch trained", **fields)
 
 
 def _describe_failure(error: Exception) -> Failure:
