@@ -1,7 +1,7 @@
 """The driver: the one process that asks and tells Optuna, decides, and writes the database."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any
 
 import optuna
@@ -50,6 +50,7 @@ class Driver:
         self._study = opened.study
         self._study.pruner = make_pruner(config.pruner)
         self._teller = OptunaTeller(self._study, config.study.minimize)
+        self._storage = opened.storage
         self._writer = opened.writer
         self._reader = opened.reader
         self._backend = backend
@@ -167,7 +168,12 @@ class Driver:
             candidate=running.describe_params(),
             model=running.candidate.describe(),
         )
-        self._backend.request(worker, "start", running.make_assignment())
+        self._request(worker, "start", running.make_assignment())
+
+    def _request(self, worker: int, method: str, *arguments: Any) -> None:
+        """Asks a worker to go on, once all that led to it is in the database."""
+        self._storage.flush()
+        self._backend.request(worker, method, *arguments)
 
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
@@ -206,7 +212,7 @@ class Driver:
             self._release(worker)
             self._finish(running)
         else:
-            self._backend.request(worker, "train_epoch")
+            self._request(worker, "train_epoch")
 
     def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
@@ -258,7 +264,7 @@ class Driver:
         else:
             running.prediction = running.prediction or self._calibration.predict(running.number, last)
             value = running.prediction.predicted_test_score
-            self._book.predicted[running.number] = running.prediction
+            self._book.predict(running.number, running.prediction)
         self._writer.end_attempt(running.number, running.attempt, "complete")
         self._tell(running, TrialState.COMPLETE, value)
         self._failures_in_row = 0
@@ -268,7 +274,7 @@ class Driver:
     def _prune(self, running: RunningTrial, reason: str) -> None:
         running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
         if running.prediction is not None:
-            self._book.predicted[running.number] = running.prediction
+            self._book.predict(running.number, running.prediction)
         self._writer.end_attempt(running.number, running.attempt, "pruned", pruned_because=reason)
         self._tell(running, TrialState.PRUNED)
         self._failures_in_row = 0
@@ -292,7 +298,7 @@ class Driver:
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
         self._teller.tell(running, state, value)
-        self._book.states[running.number] = state
+        self._book.end(running.number, state)
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it.
@@ -334,7 +340,7 @@ class Driver:
         """What the new calibrator says of trials that ended before it."""
         for number in numbers:
             if (measurement := self._book.last_measured(number)) is not None:
-                self._book.predicted[number] = self._calibration.predict(number, measurement)
+                self._book.predict(number, self._calibration.predict(number, measurement))
 
     def _predict_again(self) -> None:
         """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
@@ -359,7 +365,7 @@ class Driver:
                 raise SearchError("another process took this search for dead and goes on with it; this one stops")
 
     def _show(self) -> None:
-        status, counts = self.status, Counter(self._book.states.values())
+        status, counts = self.status, self._book.counts
         status.n_done, status.n_pruned = counts[TrialState.COMPLETE], counts[TrialState.PRUNED]
         status.n_failed = counts[TrialState.FAIL]
         status.running = {running.number: running.epoch for running in self._running.values()}
@@ -367,8 +373,7 @@ class Driver:
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
         status.n_trials = self._config.study.trials + len(self._book.retraining) + self._n_to_retrain
         n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
-        running_numbers = [running.number for running in self._running.values()]
-        mean_epochs = self._book.mean_epochs(running_numbers, float(self._config.training.epochs))
+        mean_epochs = self._book.mean_epochs(float(self._config.training.epochs))
         status.epochs_left += (n_to_come + self._n_to_retrain) * mean_epochs
         status.best = self._book.best
         self._observer.show(status)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.search.telling import list_directions
+from flatselect.store.driver_storage import DriverStorage
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
-from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
+from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
@@ -33,12 +33,12 @@ class OpenStudy:
     uid: str
     writer: StudyWriter
     reader: StudyReader
-    storage: RDBStorage
+    storage: DriverStorage
 
     def close(self) -> None:
         """Closes the connections to the database."""
         self.reader.close()
-        close_optuna_storage(self.storage)
+        self.storage.close()
 
 
 def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
@@ -51,7 +51,7 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     url = config.study.storage
     assert url is not None, "load_study_file fills in the storage"
     engine = make_engine(url)
-    storage = make_optuna_storage(url)
+    storage = DriverStorage(make_optuna_storage(url))
     ensure_schema(engine)
     study = optuna.create_study(
         study_name=config.study.name, storage=storage, directions=list_directions(config.study), load_if_exists=True

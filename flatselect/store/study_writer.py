@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from sqlalchemy import Engine, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.engine import open_transaction
@@ -30,6 +29,7 @@ from flatselect.store.tables import (
     RunRow,
     StudyRow,
 )
+from flatselect.store.upserts import make_upsert
 
 
 class StudyWriter:
@@ -224,15 +224,9 @@ class StudyWriter:
         """Inserts rows; one whose key is there already is replaced, or else left as it is."""
         if not values:
             return
-        # Both dialects spell ON CONFLICT alike, but SQLAlchemy has no common word for it.
-        is_postgresql = self._engine.dialect.name == "postgresql"
-        statement = postgresql.insert(row) if is_postgresql else sqlite.insert(row)
-        key = [column.name for column in row.__table__.primary_key]
-        if replace:
-            new = {name: statement.excluded[name] for name in values[0] if name not in key}
-            statement = statement.on_conflict_do_update(index_elements=key, set_=new)
-        else:
-            statement = statement.on_conflict_do_nothing(index_elements=key)
+        key = tuple(column.name for column in row.__table__.primary_key)
+        replaced = tuple(name for name in values[0] if name not in key) if replace else ()
+        statement = make_upsert(row.metadata.tables[row.__tablename__], self._engine.dialect.name, key, replaced)
         with open_transaction(self._engine) as connection:
             connection.execute(statement, list(values))
 
