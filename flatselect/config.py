@@ -74,6 +74,9 @@ class StudySection(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     storage: str | None = Field(None, description="SQLAlchemy URL; default: NAME.db beside the study file")
+    storage_timeout: NonNegative = Field(
+        600.0, description="seconds that a running search waits for a database which stops answering"
+    )
     checkpoints: str | None = Field(None, description="folder; default: NAME-checkpoints beside the study file")
     trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")
     timeout: Positive | None = Field(None, description="seconds after which no new trial starts")

@@ -1,18 +1,29 @@
-"""The driver: the one process that asks and tells Optuna, decides, and writes the database."""
+"""The driver: the process that asks and tells Optuna, decides, and writes the database.
+
+On PostgreSQL a study may have several, each with workers of its own. They share trials by a lock: who asks for one,
+takes one up, or fits the calibrator, first learns what the others have done.
+"""
 
 import time
 from collections import deque
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
-from flatselect.records import Failure
+from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.search.events import SearchObserver, SearchStatus
+from flatselect.search.heartbeat import Heartbeat
+from flatselect.search.other_drivers import OtherDrivers
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
-from flatselect.search.recovery import get_checkpoint_folder, make_checkpoint_path
+from flatselect.search.recovery import (
+    enter_attempt,
+    get_checkpoint_folder,
+    make_checkpoint_path,
+)
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
 from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
@@ -22,11 +33,12 @@ from flatselect.search.study_identity import OpenStudy
 from flatselect.search.telling import OptunaTeller
 from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
+from flatselect.store.run_records import AttemptOutcome
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
 
 TrialState = optuna.trial.TrialState
-_HEARTBEAT_SECONDS = 10.0
 _WAIT_SECONDS = 1.0
+_SHARING_SECONDS = 5.0
 
 
 class Driver:
@@ -44,13 +56,13 @@ class Driver:
         adopted: list[RunningTrial],
         backend: Backend,
         observer: SearchObserver,
-        run_uid: str,
+        heartbeat: Heartbeat,
     ) -> None:
         self._config = config
         self._study = opened.study
         self._study.pruner = make_pruner(config.pruner)
+        self._opened = opened
         self._teller = OptunaTeller(self._study, config.study.minimize)
-        self._storage = opened.storage
         self._writer = opened.writer
         self._reader = opened.reader
         self._backend = backend
@@ -66,11 +78,12 @@ class Driver:
         self._waiting = deque(adopted)
         self._failures_in_row = 0
         self._started = time.monotonic()
-        self._beaten = self._started
+        self._looked = self._started  # at what other drivers do
+        self._heartbeat = heartbeat
+        self.others = OtherDrivers(config, opened, heartbeat.run_uid)
         self.stopped_because: str | None = None
         self.stop_requested = False
         self.status = SearchStatus(config.study.trials, phase="searching")
-        self._run_uid = run_uid
 
     def run(self) -> None:
         """Runs until the study has its trials, a limit is met or a stop is requested."""
@@ -85,24 +98,33 @@ class Driver:
                 self._calibrate_if_due(is_final=True)
             if not self.stop_requested and self.stopped_because is None:
                 self._retrain_best()
+        except BaseException:
+            self._opened.patience.give_up()  # what is to be said now, a database that is away need not hear
+            raise
         finally:
             for running in [*self._running.values(), *self._trained, *self._waiting]:
-                self._writer.end_attempt(running.number, running.attempt, "interrupted")
+                self._end_attempt(running, "interrupted")
 
     def _run_trials(self) -> None:
         while self._keep_going():
+            if not self._running:
+                time.sleep(_WAIT_SECONDS)
             for worker, reply in self._backend.wait(_WAIT_SECONDS):
                 self._handle(worker, reply)
-            self._beat()
+            if self._heartbeat.was_taken_over:
+                raise SearchError("another process took this search for dead and goes on with it; this one stops")
             self._show()
 
     def _retrain_best(self) -> None:
-        numbers = choose_retraining(self._reader.trials(include_audits=False), self._config.study.retrain_top)
+        with self._writer.lock():
+            if self.others.find_trials():
+                return  # the last driver to end knows which are the best
+            numbers = choose_retraining(self._reader.trials(include_audits=False), self._config.study.retrain_top)
+            enqueue_retraining(self._study, numbers)
         if numbers:
             self._observer.say(
                 f"training the best again, on all labelled images: trials {', '.join(map(str, numbers))}"
             )
-            enqueue_retraining(self._study, numbers)
             self._n_to_retrain = len(numbers)
             self._run_trials()
 
@@ -110,18 +132,51 @@ class Driver:
         """Gives idle workers their next trial; False once nothing runs and nothing may start."""
         if self.stop_requested:
             return False
+        self._look_at_others()
         while self._idle and (running := self._next_trial()) is not None:
             worker = self._idle.popleft()
             self._running[worker] = running
-            self._start(worker, running)
+            self._request(worker, "start", running.make_assignment())
         self._show()
-        return bool(self._running)
+        # What is trained may wait for a calibration trial that another driver runs.
+        return bool(self._running) or (bool(self._trained) and bool(self.others.find_trials()))
+
+    def _look_at_others(self) -> None:
+        """Learns what other drivers did, and takes up what a dead one left if there are workers for it."""
+        if not self.others.may_exist or time.monotonic() - self._looked < _SHARING_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._learn()
+        if self._trained:
+            self._calibrate_if_due()
+        if self._idle and not self._waiting and self.stopped_because is None:
+            for running in self.others.take_from_dead():
+                self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
+                self._waiting.append(running)
+
+    def _learn(self) -> None:
+        """Enters into the book what other drivers did."""
+        if not self.others.may_exist:
+            return
+        ended = self._book.update(self._study.get_trials(deepcopy=False))
+        for number in ended:
+            self._book.curves.update(self._reader.measurements(number))
+        if ended and self._calibration.predictor is not None:
+            self._predict_last(ended)
 
     def _next_trial(self) -> RunningTrial | None:
         if self.stopped_because is not None:
             return None
         if self._waiting:
-            return self._waiting.popleft()
+            running = self._waiting.popleft()
+            enter_attempt(self._opened, running, self._heartbeat.run_uid)
+            return running
+        with self._writer.lock():
+            self._learn()
+            return self._ask()
+
+    def _ask(self) -> RunningTrial | None:
+        """A trial that is new; None if there are to be no more."""
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
             return None
@@ -135,13 +190,10 @@ class Driver:
         candidate = suggest(trial, self._config)
         self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_retraining=retrains is not None)
         self._n_to_retrain -= retrains is not None and self._n_to_retrain > 0
-        return RunningTrial(
-            trial,
-            candidate,
-            is_calibration,
-            make_checkpoint_path(self._folder, trial.number),
-            retrains=retrains,
-        )
+        checkpoint = make_checkpoint_path(self._folder, trial.number)
+        running = RunningTrial(trial, candidate, is_calibration, checkpoint, retrains=retrains)
+        enter_attempt(self._opened, running, self._heartbeat.run_uid)
+        return running
 
     def _needs_calibration_trial(self) -> bool:
         """Whether the next trial holds out a part: those that failed before are replaced."""
@@ -159,29 +211,26 @@ class Driver:
             self._observer.say(f"no new trial starts: {self._stop.because}")
         return is_enough
 
-    def _start(self, worker: int, running: RunningTrial) -> None:
-        self._writer.start_attempt(
-            running.number,
-            running.attempt,
-            self._run_uid,
-            is_calibration=running.is_calibration,
-            candidate=running.describe_params(),
-            model=running.candidate.describe(),
-        )
-        self._request(worker, "start", running.make_assignment())
-
     def _request(self, worker: int, method: str, *arguments: Any) -> None:
         """Asks a worker to go on, once all that led to it is in the database."""
-        self._storage.flush()
+        self._opened.storage.flush()
         self._backend.request(worker, method, *arguments)
 
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
-        if isinstance(reply, WorkerLost):
-            self._handle_loss(worker, running, reply)
-        elif isinstance(reply, TrialReport):
-            assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
-            self._handle_report(worker, running, reply)
+        try:
+            if isinstance(reply, WorkerLost):
+                self._handle_loss(worker, running, reply)
+            elif isinstance(reply, TrialReport):
+                assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
+                self._handle_report(worker, running, reply)
+        except UpdateFinishedTrialError:
+            # Another driver took this one for dead for a while, or somebody told Optuna by hand.
+            if self._running.get(worker) is running:
+                self._release(worker)
+            self._end_attempt(running, "lost", failure=Failure("EndedElsewhere", "the trial was ended by another"))
+            self._book.update(self._study.get_trials(deepcopy=False))
+            self._observer.say(f"trial {running.number}: was ended by another process, and is left to it")
 
     def _handle_report(self, worker: int, running: RunningTrial, report: TrialReport) -> None:
         if report.resumed_at:
@@ -195,17 +244,19 @@ class Driver:
         running.epoch = report.epoch
         running.add_to_curve(report.measurements)
         self._book.curves[running.number] = running.curve
-        self._writer.add_measurements(running.number, running.attempt, report.measurements)
-        if report.checkpoint is not None:
-            file = report.checkpoint
-            self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
+        with self._writer.together():
+            self._writer.add_measurements(running.number, running.attempt, report.measurements)
+            if report.checkpoint is not None:
+                file = report.checkpoint
+                self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
+            news = [] if report.failure is not None else self._predict_new_epochs(running)
         if report.failure is not None:
             self._release(worker)
             if report.failure.kind == CheckpointError.__name__:
                 self._suspend(running, report.failure)
             else:
                 self._fail(running, report.failure)
-        elif (reason := self._report_to_optuna(running, bool(report.resumed_at), report.is_last)) is not None:
+        elif (reason := self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)) is not None:
             self._release(worker)
             self._prune(running, reason)
         elif report.is_last:
@@ -217,7 +268,7 @@ class Driver:
     def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
         self._release(worker)
-        self._writer.end_attempt(running.number, running.attempt, "lost", failure=Failure("WorkerLost", loss.reason))
+        self._end_attempt(running, "lost", failure=Failure("WorkerLost", loss.reason))
         running.n_failures += not loss.was_preempted
         running.attempt += 1
         if running.n_failures > self._config.ray.max_failures:
@@ -227,26 +278,39 @@ class Driver:
         self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
         self._waiting.appendleft(running)
 
-    def _report_to_optuna(self, running: RunningTrial, is_resumed: bool, is_last: bool) -> str | None:
-        """Predicts and reports what is new; why the trial should be pruned, None to go on.
+    def _predict_new_epochs(self, running: RunningTrial) -> list[tuple[EpochMeasurement, Prediction | None]]:
+        """The epochs that Optuna has not been told, with what is predicted of those of a trial that held out nothing.
+
+        Epochs measured before there was a calibrator are new once there is one.
+        """
+        if not running.is_calibration and self._calibration.predictor is None:
+            return []
+        new = [measurement for measurement in running.curve if measurement.epoch not in running.reported]
+        return [(m, None if running.is_calibration else self._calibration.predict(running.number, m)) for m in new]
+
+    def _report_to_optuna(
+        self,
+        running: RunningTrial,
+        news: list[tuple[EpochMeasurement, Prediction | None]],
+        is_resumed: bool,
+        is_last: bool,
+    ) -> str | None:
+        """Reports what is new; why the trial should be pruned, None to go on.
 
         Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
-        of all others. Epochs measured before there was a calibrator are reported once there is one. A trial taken up
-        again is asked about even if nothing is new: the former run may have died over the answer. After its last epoch
-        nothing is left to prune.
+        of all others. A trial taken up again is asked about even if nothing is new: the former run may have died over
+        the answer. After its last epoch nothing is left to prune.
         """
         if not running.is_calibration and self._calibration.predictor is None:
             return None
         is_to_be_asked = is_resumed and bool(running.reported)
-        for measurement in running.curve:
-            if measurement.epoch in running.reported:
-                continue
-            if running.is_calibration:
+        for measurement, prediction in news:
+            if prediction is None:
                 assert measurement.holdout_score is not None
                 value = measurement.holdout_score
             else:
-                running.prediction = self._calibration.predict(running.number, measurement)
-                value = running.prediction.predicted_test_score
+                running.prediction = prediction
+                value = prediction.predicted_test_score
             self._teller.report(running, value, measurement)
             is_to_be_asked = True
         may_be_pruned = is_to_be_asked and not is_last and running.may_be_pruned
@@ -265,7 +329,7 @@ class Driver:
             running.prediction = running.prediction or self._calibration.predict(running.number, last)
             value = running.prediction.predicted_test_score
             self._book.predict(running.number, running.prediction)
-        self._writer.end_attempt(running.number, running.attempt, "complete")
+        self._end_attempt(running, "complete")
         self._tell(running, TrialState.COMPLETE, value)
         self._failures_in_row = 0
         self._observer.say(f"trial {running.number}: done after {running.epoch} epochs, {self._describe(running)}")
@@ -275,14 +339,14 @@ class Driver:
         running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
         if running.prediction is not None:
             self._book.predict(running.number, running.prediction)
-        self._writer.end_attempt(running.number, running.attempt, "pruned", pruned_because=reason)
+        self._end_attempt(running, "pruned", pruned_because=reason)
         self._tell(running, TrialState.PRUNED)
         self._failures_in_row = 0
         self._observer.say(f"trial {running.number}: pruned, {reason}")
 
     def _fail(self, running: RunningTrial, failure: Failure) -> None:
         running.trial.set_user_attr(FAILURE_ATTRIBUTE, str(failure))
-        self._writer.end_attempt(running.number, running.attempt, "fail", failure=failure)
+        self._end_attempt(running, "fail", failure=failure)
         self._tell(running, TrialState.FAIL)
         self._observer.say(f"trial {running.number}: failed, {failure}")
         self._failures_in_row += 1
@@ -293,7 +357,7 @@ class Driver:
 
     def _suspend(self, running: RunningTrial, failure: Failure) -> None:
         """The disk, not the candidate, is at fault: the search stops, and the next run goes on with the trial."""
-        self._writer.end_attempt(running.number, running.attempt, "interrupted", failure=failure)
+        self._end_attempt(running, "interrupted", failure=failure)
         self.stopped_because = f"trial {running.number}: {failure}; the same command goes on with it"
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
@@ -305,6 +369,20 @@ class Driver:
 
         Where there is one already, it is fitted anew with every calibration trial that ends.
         """
+        with self._writer.lock():
+            self._learn()
+            self._fit_if_due(is_final)
+        trained, self._trained = self._trained, []
+        for running in trained:
+            if self._calibration.predictor is None:
+                self._trained.append(running)
+            else:
+                self._report_to_optuna(running, self._predict_new_epochs(running), is_resumed=False, is_last=True)
+                self._finish(running)
+
+    def _fit_if_due(self, is_final: bool) -> None:
+        if self.others.may_exist and self._calibration.reload():
+            self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
         numbers = self._book.find_calibrated()
         curves = {number: self._book.curves[number] for number in numbers}
         if self._calibration.predictor is not None:
@@ -312,7 +390,7 @@ class Driver:
                 self._calibration.fit(curves)
                 self._observer.say(f"calibrator fitted anew, with {len(numbers)} trials of this study")
                 self._predict_again()
-        elif is_final or self._calibration_trials_ended():
+        elif self._calibration_trials_ended() or (is_final and not self.others.find_trials()):
             try:
                 self._calibration.fit(curves)
             except CalibrationError as error:
@@ -320,13 +398,6 @@ class Driver:
             else:
                 self._observer.say(f"calibrator fitted on {len(numbers)} trials{self._describe_shortage(len(numbers))}")
                 self._predict_last(numbers)
-        trained, self._trained = self._trained, []
-        for running in trained:
-            if self._calibration.predictor is None:
-                self._trained.append(running)
-            else:
-                self._report_to_optuna(running, is_resumed=False, is_last=True)
-                self._finish(running)
 
     def _describe_shortage(self, n_trials: int) -> str:
         wanted = self._calibration.n_trials_wanted
@@ -347,6 +418,9 @@ class Driver:
         self._calibration.predict_all(self._book.curves)
         self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
 
+    def _end_attempt(self, running: RunningTrial, outcome: AttemptOutcome, **reasons: Any) -> None:
+        self._writer.end_attempt(running.number, running.attempt, outcome, **reasons)
+
     def _release(self, worker: int) -> None:
         del self._running[worker]
         self._idle.append(worker)
@@ -357,12 +431,6 @@ class Driver:
             return f"held-out score {last.holdout_score:.4f}" if last.holdout_score is not None else "measured"
         low, high = running.prediction.predicted_test_score_interval
         return f"predicted test score {running.prediction.predicted_test_score:.4f} [{low:.4f}, {high:.4f}]"
-
-    def _beat(self) -> None:
-        if time.monotonic() - self._beaten > _HEARTBEAT_SECONDS:
-            self._beaten = time.monotonic()
-            if not self._writer.heartbeat(self._run_uid):
-                raise SearchError("another process took this search for dead and goes on with it; this one stops")
 
     def _show(self) -> None:
         status, counts = self.status, self._book.counts

@@ -3,6 +3,8 @@
 import datetime
 import os
 import socket
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -17,37 +19,57 @@ from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
+from flatselect.store.patient_storage import ASKED_ATTRIBUTE
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
 
 STALE_SECONDS = 60.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PROCESS_SPACE = Path("/proc/self/ns/pid")
 
 
 def start_run(config: StudyConfig, opened: OpenStudy) -> str:
-    """Makes this process the study's one driver; returns the run's uid.
+    """Makes this process a driver of the study; returns the run's uid.
 
     Raises:
-        SearchError: A run of this study is alive.
+        SearchError: A run of this study is alive, and the database is one that drivers cannot share.
     """
+    is_alive = make_judge(opened)
 
-    def refuse_if_alive(run: RunRecord) -> None:
-        if _is_alive(run):
+    def judge(run: RunRecord) -> bool:
+        if is_alive(run) and not opened.writer.is_shared:
             raise SearchError(
                 f"study {config.study.name!r} is being searched by process {run.pid} on {run.host} "
-                f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first"
+                f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first; "
+                "several drivers can share a study on PostgreSQL: study.storage = postgresql://..."
             )
+        return is_alive(run)
 
-    return opened.writer.start_run(
-        socket.gethostname(), os.getpid(), config.ray.backend, collect_versions(), config.to_dict(), refuse_if_alive
+    run_uid = opened.writer.start_run(
+        socket.gethostname(),
+        os.getpid(),
+        config.ray.backend,
+        collect_versions(),
+        config.to_dict(),
+        judge,
+        machine=_identify_machine(),
     )
+    opened.storage.backend.run_uid = run_uid
+    return run_uid
 
 
-def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[RunningTrial]:
-    """The trials of dead or interrupted runs that are still to be finished, lowest number first, as next attempts."""
+def adopt_running_trials(config: StudyConfig, opened: OpenStudy, run_uid: str) -> list[RunningTrial]:
+    """The trials that nobody alive runs and that are still to be finished, lowest number first, as next attempts.
+
+    To be called under the study's lock: on a database that drivers share, they are this run's from then on.
+    """
     attempts = {attempt.trial_number: attempt for attempt in opened.reader.attempts()}
     curves = opened.reader.measurements()
+    alive = {run.uid for run in opened.reader.runs() if run.ended_at is None}
     adopted = []
     for frozen in opened.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         last = attempts.get(frozen.number)
+        if (last.run_uid if last else _find_asker(frozen)) in alive:
+            continue
         if last is not None and last.outcome == "running":
             opened.writer.end_attempt(frozen.number, last.attempt, "lost", failure=Failure("DriverLost", "run died"))
         opened.study.sampler = make_sampler(config.study, frozen.number)
@@ -56,19 +78,33 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy) -> list[Running
         if is_calibration is None:  # the run died between asking for the trial and saying what it is
             is_calibration = frozen.number < config.calibration.n_trials and RETRAINS_ATTRIBUTE not in frozen.user_attrs
             trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
-        adopted.append(
-            RunningTrial(
-                trial,
-                suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
-                is_calibration,
-                make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
-                attempt=last.attempt + 1 if last else 1,
-                curve=list(curves.get(frozen.number, [])),
-                reported=set(read_reports(frozen)),
-                retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
-            )
+        running = RunningTrial(
+            trial,
+            suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
+            is_calibration,
+            make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
+            attempt=last.attempt + 1 if last else 1,
+            curve=list(curves.get(frozen.number, [])),
+            reported=set(read_reports(frozen)),
+            retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
         )
+        if opened.writer.is_shared:
+            enter_attempt(opened, running, run_uid)
+        adopted.append(running)
     return adopted
+
+
+def enter_attempt(opened: OpenStudy, running: RunningTrial, run_uid: str) -> None:
+    """Writes that this run has the trial now, and before that what the trial is."""
+    opened.storage.flush()
+    opened.writer.start_attempt(
+        running.number,
+        running.attempt,
+        run_uid,
+        is_calibration=running.is_calibration,
+        candidate=running.describe_params(),
+        model=running.candidate.describe(),
+    )
 
 
 def get_checkpoint_folder(config: StudyConfig, opened: OpenStudy) -> Path:
@@ -81,14 +117,37 @@ def make_checkpoint_path(folder: Path, number: int) -> str:
     return str(folder / f"trial-{number:05d}.pt")
 
 
-def _is_alive(run: RunRecord) -> bool:
-    """On this machine the process itself tells; of another one only its heartbeat is known."""
-    if run.host == socket.gethostname():
-        try:
-            started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
-        except psutil.NoSuchProcess:
+def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
+    """Whether a run that has not ended is alive: its process, where that can be seen from here, and its heartbeat."""
+
+    def is_alive(run: RunRecord) -> bool:
+        is_here = run.host == socket.gethostname() and run.machine in ("", _identify_machine())
+        if is_here and not _is_process_alive(run):
             return False
-        # A process younger than the run's last sign of life has only inherited its number.
-        return started.replace(tzinfo=None) <= run.heartbeat_at
-    age = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) - run.heartbeat_at
-    return age.total_seconds() < STALE_SECONDS
+        # A process that hangs, or was stopped, holds its trials from others; where there are none it may go on later.
+        return run.silent_seconds < STALE_SECONDS or (is_here and not opened.writer.is_shared)
+
+    return is_alive
+
+
+def _is_process_alive(run: RunRecord) -> bool:
+    try:
+        started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
+    except psutil.NoSuchProcess:
+        return False
+    # A process younger than the run's last sign of life has only inherited its number.
+    return started.replace(tzinfo=None) <= run.heartbeat_at
+
+
+def _identify_machine() -> str:
+    """What tells a process number of here from the same one elsewhere: machines and containers may share a name."""
+    try:
+        return f"{_BOOT_ID.read_text().strip()} {_PROCESS_SPACE.readlink()}"
+    except OSError:  # not Linux
+        return f"{uuid.getnode():x}"
+
+
+def _find_asker(frozen: optuna.trial.FrozenTrial) -> str | None:
+    """The run that asked for a trial and may have died before it entered an attempt."""
+    asked_by = frozen.user_attrs.get(ASKED_ATTRIBUTE)
+    return None if asked_by is None else str(asked_by).partition("/")[0]

@@ -15,12 +15,13 @@ import torch
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.data.loading import load_audit_set, load_training_set
-from flatselect.errors import ModelError, SearchError
+from flatselect.errors import ModelError, SearchError, StoreError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
 from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
+from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.inline_backend import InlineBackend
 from flatselect.search.protocol import Backend, SearchImages, WorkerSettings
 from flatselect.search.recovery import adopt_running_trials, start_run
@@ -73,21 +74,25 @@ def _go_on(
         return read_result(opened, config.study)
     # Before Ray starts: a broken calibrator file and a search that is already running are found at once.
     calibration = StudyCalibration(config.calibration, opened.writer, opened.reader)
-    run_uid, outcome = start_run(config, opened), "failed"
+    run_uid = start_run(config, opened)
+    opened.patience.say = observer.say
     try:
-        adopted = adopt_running_trials(config, opened)
-        with contextlib.closing(_make_backend(config, opened.uid, images, observer)) as backend:
-            driver = Driver(config, opened, calibration, adopted, backend, observer, run_uid)
-            with _stop_on_signals(driver, observer):
-                driver.run()
-                if audit_set is not None and not driver.stop_requested:
-                    audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
-        outcome = "interrupted" if driver.stop_requested else "failed" if driver.stopped_because else "complete"
-    except KeyboardInterrupt:
-        outcome = "interrupted"
+        with Heartbeat(opened.writer, run_uid) as heartbeat:
+            with opened.writer.lock():
+                adopted = adopt_running_trials(config, opened, run_uid)
+            with contextlib.closing(_make_backend(config, opened.uid, images, observer)) as backend:
+                driver = Driver(config, opened, calibration, adopted, backend, observer, heartbeat)
+                with _stop_on_signals(driver, opened, observer):
+                    driver.run()
+                    if audit_set is not None and not driver.stop_requested:
+                        _audit(opened, backend, audit_set, driver, observer)
+    except BaseException as error:
+        # What went wrong says more than that a database is away, which it then may be.
+        with contextlib.suppress(StoreError):
+            opened.writer.end_run(run_uid, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    finally:
-        opened.writer.end_run(run_uid, outcome)
+    outcome = "interrupted" if driver.stop_requested else "failed" if driver.stopped_because else "complete"
+    opened.writer.end_run(run_uid, outcome)
     return read_result(
         opened,
         config.study,
@@ -95,6 +100,18 @@ def _go_on(
         stopped_because=driver.stopped_because,
         interrupted=driver.stop_requested,
     )
+
+
+def _audit(opened: OpenStudy, backend: Backend, audit_set: Dataset, driver: Driver, observer: SearchObserver) -> None:
+    """Audits what has ended, unless another driver goes on: the last one audits all."""
+    if others := driver.others.find_trials():
+        runs = {run.uid: f"process {run.pid} on {run.host}" for run in others.values()}
+        observer.say(
+            f"trials {', '.join(map(str, sorted(others)))} are still run by {' and '.join(runs.values())}, "
+            "which will audit all"
+        )
+        return
+    audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
 
 
 def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:
@@ -153,7 +170,7 @@ def _python_path() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(driver: Driver, observer: SearchObserver) -> Iterator[None]:
+def _stop_on_signals(driver: Driver, opened: OpenStudy, observer: SearchObserver) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks the driver to stop, the second SIGINT stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -163,6 +180,7 @@ def _stop_on_signals(driver: Driver, observer: SearchObserver) -> Iterator[None]
         if driver.stop_requested:
             raise KeyboardInterrupt
         driver.stop_requested = True
+        opened.patience.give_up()
         observer.say("stopping; running trials are kept, the same command goes on with them")
 
     former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}

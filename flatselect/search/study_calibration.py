@@ -76,11 +76,19 @@ class StudyCalibration:
         self.predictor: GapPredictor | None = None
         self._without: dict[int, GapPredictor] = {}
         self._is_adapted = options.artifact is None
-        if stored := reader.latest_calibrator():
-            self._uid, artifact, _ = stored
-            self.predictor = GapPredictor.from_dict(artifact)
-        elif options.artifact is not None:
+        self.reload()
+        if self.predictor is None and options.artifact is not None:
             self._adopt(_rename_groups(_apply_options(GapPredictor.load(options.artifact), options)))
+
+    def reload(self) -> bool:
+        """Takes up the study's latest calibrator where another driver has added it; True if it did."""
+        stored = self._reader.latest_calibrator()
+        if stored is None or stored[0] == self._uid:
+            return False
+        self._uid, artifact, _ = stored
+        self.predictor = GapPredictor.from_dict(artifact)
+        self._without.clear()
+        return True
 
     @property
     def n_trials_wanted(self) -> int:

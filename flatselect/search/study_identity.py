@@ -11,10 +11,12 @@ from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.search.telling import list_directions
+from flatselect.store.driver_lock import hold_lock
 from flatselect.store.driver_storage import DriverStorage
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.optuna_storage import make_optuna_storage
+from flatselect.store.patience import Patience
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
@@ -34,6 +36,7 @@ class OpenStudy:
     writer: StudyWriter
     reader: StudyReader
     storage: DriverStorage
+    patience: Patience
 
     def close(self) -> None:
         """Closes the connections to the database."""
@@ -50,13 +53,6 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     """
     url = config.study.storage
     assert url is not None, "load_study_file fills in the storage"
-    engine = make_engine(url)
-    storage = DriverStorage(make_optuna_storage(url))
-    ensure_schema(engine)
-    study = optuna.create_study(
-        study_name=config.study.name, storage=storage, directions=list_directions(config.study), load_if_exists=True
-    )
-    uid = study.user_attrs.get(UID_ATTRIBUTE)
     data = {
         "fingerprint": dataset.fingerprint,
         "n_images": len(dataset),
@@ -66,17 +62,27 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
         "mean": dataset.mean,
         "std": dataset.std,
     }
-    if uid is None:
-        if study.get_trials(deepcopy=False):
-            raise SearchError(
-                f"study {config.study.name!r} in this database was not made by flatselect; "
-                "give yours another name: --set study.name=..."
-            )
-        uid = uuid.uuid4().hex
-        writer = StudyWriter.create(engine, uid, config.study.name, config.to_dict(), data)
-        study.set_user_attr(UID_ATTRIBUTE, uid)
-        return OpenStudy(study, uid, writer, StudyReader(engine, uid), storage)
-    opened = OpenStudy(study, uid, StudyWriter(engine, uid), StudyReader(engine, uid), storage)
+    engine = make_engine(url)
+    patience = Patience(config.study.storage_timeout)
+    # Two drivers may start at once: only one makes the tables and the study.
+    with hold_lock(engine, f"{UID_ATTRIBUTE}:{config.study.name}"):
+        storage = DriverStorage(make_optuna_storage(url, patience=patience))
+        ensure_schema(engine)
+        study = optuna.create_study(
+            study_name=config.study.name, storage=storage, directions=list_directions(config.study), load_if_exists=True
+        )
+        uid = study.user_attrs.get(UID_ATTRIBUTE)
+        if uid is None:
+            if study.get_trials(deepcopy=False):
+                raise SearchError(
+                    f"study {config.study.name!r} in this database was not made by flatselect; "
+                    "give yours another name: --set study.name=..."
+                )
+            uid = uuid.uuid4().hex
+            StudyWriter.create(engine, uid, config.study.name, config.to_dict(), data)
+            study.set_user_attr(UID_ATTRIBUTE, uid)
+    writer, reader = StudyWriter(engine, uid, patience), StudyReader(engine, uid, patience)
+    opened = OpenStudy(study, uid, writer, reader, storage, patience)
     try:
         _check_unchanged(config, opened.reader, data)
     except SearchError:

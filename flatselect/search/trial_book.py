@@ -25,22 +25,40 @@ class TrialBook:
     """
 
     def __init__(self, trials: Iterable[FrozenTrial], curves: dict[int, list[EpochMeasurement]]) -> None:
-        begun = [trial for trial in trials if trial.state != TrialState.WAITING]
-        self.states = {trial.number: trial.state for trial in begun}
-        self.counts = Counter(self.states.values())
-        self.params: dict[int, Mapping[str, Any]] = {trial.number: trial.params for trial in begun}
+        self.states: dict[int, TrialState] = {}
+        self.counts: Counter[TrialState] = Counter()
+        self.params: dict[int, Mapping[str, Any]] = {}
         self.curves = curves
         self.predicted: dict[int, Prediction] = {}
+        self.calibration: set[int] = set()
+        self.retraining: set[int] = set()
         self._best: tuple[int, Prediction] | None = None
-        ended = [n for n, state in self.states.items() if state.is_finished() and curves.get(n)]
-        self._n_ended, self._n_ended_epochs = len(ended), sum(curves[n][-1].epoch for n in ended)
-        self.calibration = {trial.number for trial in begun if trial.user_attrs.get(CALIBRATION_ATTRIBUTE)}
-        self.retraining = {trial.number for trial in begun if RETRAINS_ATTRIBUTE in trial.user_attrs}
+        self._n_ended, self._n_ended_epochs = 0, 0
+        self.update(trials)
+
+    def update(self, trials: Iterable[FrozenTrial]) -> list[int]:
+        """Enters what Optuna has that is not here yet; returns the trials that have ended since."""
+        ended = []
+        for trial in trials:
+            known = self.states.get(trial.number)
+            if trial.state == TrialState.WAITING or (known is not None and known.is_finished()):
+                continue
+            self.add(
+                trial.number,
+                trial.params,
+                is_calibration=bool(trial.user_attrs.get(CALIBRATION_ATTRIBUTE)),
+                is_retraining=RETRAINS_ATTRIBUTE in trial.user_attrs,
+            )
+            if trial.state.is_finished():
+                self.end(trial.number, trial.state)
+                ended.append(trial.number)
+        return ended
 
     def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_retraining: bool) -> None:
         """A trial that begins."""
+        if number not in self.states:
+            self.counts[TrialState.RUNNING] += 1
         self.states[number] = TrialState.RUNNING
-        self.counts[TrialState.RUNNING] += 1
         self.params[number] = params
         if is_calibration:
             self.calibration.add(number)

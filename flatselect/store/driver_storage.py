@@ -1,28 +1,33 @@
 """Optuna's storage as a driver uses it: what it has written it need not read, and a step is one transaction.
 
-`RDBStorage` reads and writes through SQLAlchemy's objects, one transaction a value: a trial of ten epochs took 190 ms of
-a driver's time. Here trials are kept in memory, and what is set of a running one waits until `flush`.
+`RDBStorage` reads and writes through SQLAlchemy's objects, one transaction a value: a trial of ten epochs took 190 ms
+of a driver's time. Here trials are kept in memory, and what is set of a running one waits until `flush`.
 """
 
+import time
 from bisect import insort
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from json import dumps
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Connection, Executable, Table, bindparam, select
 
-from flatselect.store.engine import open_transaction
+from flatselect.store.engine import is_shared
+from flatselect.store.patience import Result
+from flatselect.store.patient_storage import PatientStorage, find_cause
 from flatselect.store.upserts import make_upsert
 
+_LOOK_SECONDS = 1.0
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 _TRIALS: Any = models.TrialModel.__table__
 _PARAMS: Any = models.TrialParamModel.__table__
@@ -37,7 +42,7 @@ _KEYS: dict[Table, str] = {
     _SYSTEM_ATTRIBUTES: "key",
 }
 # Built once: building a statement takes longer than running it.
-_IDS = bindparam("ids", expanding=True)
+_IDS: Any = bindparam("ids", expanding=True)
 _SELECT_UNFINISHED = select(_TRIALS.c.trial_id).where(_TRIALS.c.trial_id.in_(_IDS), _TRIALS.c.state.in_(_UNFINISHED))
 _SELECT_STATE = select(_TRIALS.c.state).where(_TRIALS.c.trial_id == bindparam("id"))
 _SELECT_TIMES = select(_TRIALS.c.datetime_start, _TRIALS.c.datetime_complete).where(
@@ -56,7 +61,8 @@ class _KnownTrials:
         by_id: Of all.
         by_state: Of each state, by number.
         foreign: Unfinished ones that others may write to.
-        last_id: None that is younger has been looked for.
+        last_id: The youngest one that was found in the database.
+        looked_at: When, by the monotonic clock.
         distributions: Of each parameter that was ever suggested.
     """
 
@@ -64,6 +70,7 @@ class _KnownTrials:
     by_state: dict[TrialState, list[FrozenTrial]] = field(default_factory=lambda: {state: [] for state in TrialState})
     foreign: set[int] = field(default_factory=set)
     last_id: int = -1
+    looked_at: float = 0.0
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
     def put(self, trial: FrozenTrial) -> None:
@@ -83,11 +90,11 @@ class DriverStorage(BaseStorage):
 
     What is set of a trial (parameters, attributes, reports) is kept until `flush`, or until a trial begins or ends:
     a driver calls it before it asks a worker to go on. A process that dies in between has not asked, and its successor
-    reports again what the database lacks. Trials that other processes add, run and end are looked for in every
-    `get_all_trials`; what others have set of trials that they run, whenever a trial begins.
+    reports again what the database lacks. What other processes do is looked for in every `get_all_trials`: trials that
+    they added or ended, and where running ones are asked for, what they have set of theirs.
     """
 
-    def __init__(self, backend: RDBStorage) -> None:
+    def __init__(self, backend: PatientStorage) -> None:
         self.backend = backend
         self._studies: dict[int, _KnownTrials] = {}
         self._study_of: dict[int, int] = {}  # by trial's id
@@ -97,33 +104,33 @@ class DriverStorage(BaseStorage):
         """Writes what was set, all of it or nothing; what could not be written is kept.
 
         Raises:
-            StoreError: The database cannot do it.
+            DBAPIError: The database cannot do it.
             UpdateFinishedTrialError: Another process has ended one of the trials.
         """
         trial_ids = {trial_id for rows in self._pending.values() for trial_id, _ in rows}
         if not trial_ids:
             return
-        with open_transaction(self.backend.engine) as connection:
-            unfinished = connection.scalars(_SELECT_UNFINISHED, {"ids": list(trial_ids)})
-            if ended := trial_ids.difference(unfinished):
-                self._forget(ended)
-                raise UpdateFinishedTrialError(f"another process has ended trials {sorted(ended)}")
+
+        def write(connection: Connection) -> set[int]:
+            ended = set()
+            if is_shared(self.backend.engine):
+                ended = trial_ids.difference(connection.scalars(_SELECT_UNFINISHED, {"ids": list(trial_ids)}))
             for table, rows in self._pending.items():
-                if rows:
-                    connection.execute(_make_upsert(table, self.backend.engine.dialect.name), list(rows.values()))
+                if rows and not ended:
+                    connection.execute(_make_upsert(table, connection.dialect.name), list(rows.values()))
+            return ended
+
+        if ended := self._transact(write):
+            self._forget(ended)
+            raise UpdateFinishedTrialError(f"another process has ended trials {sorted(ended)}")
         self._forget(trial_ids)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.flush()
-        known = self._look(study_id)
-        if known.foreign:
-            for trial in self.backend.get_all_trials(study_id, deepcopy=False, states=_UNFINISHED):
-                if trial._trial_id in known.foreign:
-                    self._put(study_id, trial)
         trial = self.backend._create_new_trial(study_id, template_trial)
         self._put(study_id, trial)
         if trial.state == TrialState.WAITING:
-            known.foreign.add(trial._trial_id)
+            self._studies[study_id].foreign.add(trial._trial_id)
         return trial._trial_id
 
     def set_trial_param(
@@ -164,9 +171,8 @@ class DriverStorage(BaseStorage):
                 known.foreign.discard(trial_id)
             return is_set
         trial = copy(known.by_id[trial_id])
-        with open_transaction(self.backend.engine) as connection:
-            times = connection.execute(_SELECT_TIMES, {"id": trial_id}).one()
-        trial.state, (trial.datetime_start, trial.datetime_complete) = state, times
+        times = self._read(_SELECT_TIMES, id=trial_id)[0]
+        trial.state, trial.datetime_start, trial.datetime_complete = state, times[0], times[1]
         if values is not None:
             trial.values = list(values)
         self._put(study_id, trial)
@@ -177,8 +183,7 @@ class DriverStorage(BaseStorage):
         trial = self._studies[study_id].by_id[trial_id]
         if trial.state.is_finished():
             return trial
-        with open_transaction(self.backend.engine) as connection:
-            state = connection.scalar(_SELECT_STATE, {"id": trial_id})
+        state = self._read(_SELECT_STATE, id=trial_id)[0].state
         if state != trial.state or trial_id in self._studies[study_id].foreign:
             self._put(study_id, trial := self.backend.get_trial(trial_id))
         # A handle of the trial adds to what it was given.
@@ -191,7 +196,7 @@ class DriverStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        known = self._look(study_id)
+        known = self._look(study_id, states or tuple(TrialState))
         chosen = [known.by_state[state] for state in TrialState if states is None or state in states]
         trials = list(chosen[0]) if len(chosen) == 1 else sorted((t for of in chosen for t in of), key=_read_number)
         return _copy_deeply(trials) if deepcopy else trials
@@ -204,29 +209,51 @@ class DriverStorage(BaseStorage):
     def remove_session(self) -> None:
         self.backend.remove_session()
 
-    def _look(self, study_id: int) -> _KnownTrials:
-        """Finds what other processes have added or ended."""
+    def _look(self, study_id: int, states: Container[TrialState]) -> _KnownTrials:
+        """Finds what other processes have done to trials in these states.
+
+        Finished ones alone are asked for after every epoch: of those a second's delay does no harm.
+        """
         known = self._studies.get(study_id)
         if known is None:
             known = self._studies[study_id] = _KnownTrials()
             for trial in self.backend.get_all_trials(study_id, deepcopy=False):
-                self._put(study_id, trial)
+                self._put_foreign(study_id, trial)
                 known.last_id = max(known.last_id, trial._trial_id)
-                if not trial.state.is_finished():
-                    known.foreign.add(trial._trial_id)
+        elif any(state in states for state in _UNFINISHED) or time.monotonic() - known.looked_at > _LOOK_SECONDS:
+            news = self._read(_SELECT_NEWS, study_id=study_id, last=known.last_id, ids=list(known.foreign))
+            open_ids = set()
+            for trial_id, state in news:
+                known.last_id = max(known.last_id, trial_id)
+                if state == TrialState.RUNNING and trial_id in known.foreign:
+                    open_ids.add(trial_id)
+                elif trial_id not in known.by_id or trial_id in known.foreign:
+                    self._put_foreign(study_id, self.backend.get_trial(trial_id))
+            if open_ids and TrialState.RUNNING in states:
+                for trial in self.backend.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+                    if trial._trial_id in open_ids:
+                        self._put_foreign(study_id, trial)
+        else:
             return known
-        wanted = {"study_id": study_id, "last": known.last_id, "ids": list(known.foreign)}
-        with open_transaction(self.backend.engine) as connection:
-            rows = connection.execute(_SELECT_NEWS, wanted).all()
-        for trial_id, state in rows:
-            known.last_id = max(known.last_id, trial_id)
-            if trial_id not in known.by_id:
-                self._put(study_id, self.backend.get_trial(trial_id))
-                if not state.is_finished():
-                    known.foreign.add(trial_id)
-            elif trial_id in known.foreign and state != known.by_id[trial_id].state:
-                self._put(study_id, self.backend.get_trial(trial_id))
+        known.looked_at = time.monotonic()
         return known
+
+    def _read(self, statement: Executable, **values: Any) -> Sequence[Any]:
+        return self._transact(lambda connection: connection.execute(statement, values).all())
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Like `run_transaction`, but raises what Optuna raises: `translate_optuna_errors` knows what to say of it."""
+
+        def run() -> Result:
+            with self.backend.engine.begin() as connection:
+                return work(connection)
+
+        return self.backend.patience.call(run, find_cause)
+
+    def _put_foreign(self, study_id: int, trial: FrozenTrial) -> None:
+        self._put(study_id, trial)
+        if not trial.state.is_finished():
+            self._studies[study_id].foreign.add(trial._trial_id)
 
     def _put(self, study_id: int, trial: FrozenTrial) -> None:
         self._studies.setdefault(study_id, _KnownTrials()).put(trial)
@@ -294,6 +321,7 @@ def _read_number(trial: FrozenTrial) -> int:
 _copy_deeply = deepcopy  # `get_all_trials` has an argument of that name
 
 
+@cache
 def _make_upsert(table: Table, dialect: str) -> Any:
     key = ("trial_id", _KEYS[table])
     own = {column.name for column in table.primary_key}

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
 from flatselect.errors import StoreError
+from flatselect.store.patience import IMPATIENT, Patience, Result, describe_cause
 
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -23,6 +24,14 @@ _DRIVERS = {
 _SUPPORTED = "sqlite:///PATH.db (one machine) or postgresql://USER:PASSWORD@HOST/DATABASE (cluster)"
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
+# A server that vanished with its machine says nothing: without these a statement waits a quarter of an hour for it.
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+}
 
 # SQLite's locks and its shared memory do not work across machines: such a file is corrupted sooner or later.
 _NETWORK_FILESYSTEMS = {
@@ -79,7 +88,7 @@ def make_engine_options(url: URL, *, create: bool = True) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         listener = _set_up_sqlite_writer if create else _set_up_sqlite
         return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(listener, "connect")]}
-    return {"connect_args": {"connect_timeout": _CONNECT_SECONDS}, "pool_pre_ping": True}
+    return {"connect_args": {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}, "pool_pre_ping": True}
 
 
 def parse_url(url: str) -> URL:
@@ -125,14 +134,28 @@ def open_transaction(engine: Engine) -> Iterator[Connection]:
     Raises:
         StoreError: The database says that it cannot do it (no server, disk full, locked for too long, read-only).
     """
-    try:
+    with _translate_errors(engine), engine.begin() as connection:
+        yield connection
+
+
+def run_transaction(engine: Engine, work: Callable[[Connection], Result], patience: Patience = IMPATIENT) -> Result:
+    """Calls `work` in a transaction of its own, anew where the database does not answer.
+
+    Raises:
+        StoreError: As for `open_transaction`, after `patience` has come to its end.
+    """
+
+    def run() -> Result:
         with engine.begin() as connection:
-            yield connection
-    except IntegrityError:
-        raise  # a mistake of the caller, not the database's
-    except DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
-        raise StoreError(f"{show_url(engine)}: {reason}{_advise(error, reason)}") from error
+            return work(connection)
+
+    with _translate_errors(engine):
+        return patience.call(run, lambda error: error)
+
+
+def is_shared(engine: Engine) -> bool:
+    """Whether processes of several machines may use the database at once."""
+    return engine.dialect.name != "sqlite"
 
 
 def check_local(path: Path, partitions: Sequence[Partition] | None = None) -> None:
@@ -163,6 +186,17 @@ def is_network_filesystem(partition: Partition) -> bool:
     return kind in _NETWORK_FILESYSTEMS or (
         kind.startswith("fuse") and any(name in kind.partition(".")[2] for name in _NETWORK_FUSE)
     )
+
+
+@contextmanager
+def _translate_errors(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise  # a mistake of the caller, not the database's
+    except DBAPIError as error:
+        reason = describe_cause(error)
+        raise StoreError(f"{show_url(engine)}: {reason}{_advise(error, reason)}") from error
 
 
 def _show(url: URL) -> str:

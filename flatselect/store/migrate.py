@@ -9,7 +9,7 @@ from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.tables import TABLE_PREFIX
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 _VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
 _LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
 

@@ -10,14 +10,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import hide_password, make_engine, make_engine_options, parse_url
+from flatselect.store.patience import IMPATIENT, Patience, describe_cause
+from flatselect.store.patient_storage import PatientStorage, find_cause
 
 
-def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
+def make_optuna_storage(url: str, *, create: bool = True, patience: Patience = IMPATIENT) -> PatientStorage:
     """Opens Optuna's storage on a study database.
 
     Args:
         url: As for `make_engine`.
         create: False for a reader: file and tables must be there.
+        patience: How long a database that stops answering is waited for; not for the first connection.
 
     Raises:
         StoreError: The database cannot be used, or its tables are of another version of Optuna.
@@ -30,8 +33,11 @@ def make_optuna_storage(url: str, *, create: bool = True) -> RDBStorage:
     # Optuna reads a URL as a format string: {SCHEMA_VERSION}.
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     try:
-        return RDBStorage(
-            text, engine_kwargs=make_engine_options(parsed, create=create), skip_table_creation=not create
+        return PatientStorage(
+            text,
+            patience=patience,
+            engine_kwargs=make_engine_options(parsed, create=create),
+            skip_table_creation=not create,
         )
     except RuntimeError as error:
         raise StoreError(f"{hide_password(url)}: {error}") from error
@@ -51,8 +57,7 @@ def translate_optuna_errors(url: str) -> Iterator[None]:
     except IntegrityError:
         raise  # a mistake of the caller, not the database's
     except (StorageInternalError, DBAPIError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = str(cause.orig if isinstance(cause, DBAPIError) else error).strip().partition("\n")[0]
+        reason = describe_cause(find_cause(error) or error)
         raise StoreError(
             f"{hide_password(url)}: {reason}; what was measured is kept: once the database works, give the same command"
         ) from error

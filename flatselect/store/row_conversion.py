@@ -9,10 +9,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import DateTime, Engine, Row, Select, select, type_coerce
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
+from flatselect.store.clock import make_clock
 from flatselect.store.run_records import AttemptRecord, RunRecord
+from flatselect.store.tables import RunRow
 
 
 def make_measurement_columns(measurement: EpochMeasurement) -> dict[str, Any]:
@@ -76,8 +78,14 @@ def make_failure_columns(failure: Failure | None) -> dict[str, str | None]:
     }
 
 
+def select_runs(engine: Engine) -> Select[Any]:
+    """Every run, with the time of day by the clock that its times were written by."""
+    return select(RunRow.__table__, type_coerce(make_clock(engine), DateTime).label("now"))
+
+
 def make_run(row: Row[Any]) -> RunRecord:
-    return RunRecord(**{name: value for name, value in row._mapping.items() if name != "study_uid"})
+    values = {name: value for name, value in row._mapping.items() if name not in ("study_uid", "now")}
+    return RunRecord(**values, silent_seconds=(row.now - row.heartbeat_at).total_seconds())
 
 
 def make_attempt(row: Row[Any]) -> AttemptRecord:

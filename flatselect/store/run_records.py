@@ -21,7 +21,13 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One process that drove a study. It is alive while `ended_at` is None and `heartbeat_at` (UTC) recent."""
+    """One process that drove a study. It is alive while `ended_at` is None and its last heartbeat recent.
+
+    Attributes:
+        host: The machine's name.
+        machine: What tells it from others of the same name; empty for runs of earlier versions.
+        silent_seconds: Since the last heartbeat, when this was read.
+    """
 
     uid: str
     started_at: datetime
@@ -33,6 +39,8 @@ class RunRecord:
     backend: str
     versions: dict[str, Any]
     config: dict[str, Any]
+    machine: str
+    silent_seconds: float
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from sqlalchemy import Engine, Row, case, func, inspect, select
 
 from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
-from flatselect.store.engine import open_transaction, show_url
+from flatselect.store.engine import open_transaction, run_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage, translate_optuna_errors
-from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run
+from flatselect.store.patience import IMPATIENT, Patience
+from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run, select_runs
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
     AttemptRow,
@@ -46,11 +47,13 @@ RETRAINS_ATTRIBUTE = "flatselect:retrains"
 class StudyReader:
     """Reads one study; every call sees the database as it is then.
 
-    Every method raises StoreError when the database cannot do it or no longer holds the study.
+    Every method raises StoreError when the database cannot do it, after `patience` has come to its end, or no longer
+    holds the study.
     """
 
-    def __init__(self, engine: Engine, study_uid: str) -> None:
+    def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
+        self._patience = patience
         self._optuna_storage: RDBStorage | None = None
         self.study_uid = study_uid
 
@@ -73,7 +76,8 @@ class StudyReader:
 
     def runs(self) -> list[RunRecord]:
         """Every process that drove the study, earliest first."""
-        statement = select(RunRow.__table__).where(RunRow.study_uid == self.study_uid).order_by(RunRow.started_at)
+        of_study = RunRow.study_uid == self.study_uid
+        statement = select_runs(self._engine).where(of_study).order_by(RunRow.started_at)
         return [make_run(row) for row in self._read(statement)]
 
     def attempts(self) -> list[AttemptRecord]:
@@ -197,8 +201,7 @@ class StudyReader:
         return trials
 
     def _read(self, statement: Any) -> list[Row[Any]]:
-        with open_transaction(self._engine) as connection:
-            return list(connection.execute(statement))
+        return run_transaction(self._engine, lambda connection: list(connection.execute(statement)), self._patience)
 
     def _read_study(self) -> Row[Any]:
         rows = self._read(select(StudyRow.__table__).where(StudyRow.uid == self.study_uid))
@@ -232,7 +235,7 @@ class StudyReader:
 
     def _read_optuna_trials(self) -> list[FrozenTrial]:
         if self._optuna_storage is None:
-            self._optuna_storage = _open_optuna_storage(self._engine)
+            self._optuna_storage = _open_optuna_storage(self._engine, self._patience)
         storage = self._optuna_storage
         with translate_optuna_errors(show_url(self._engine)):
             study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
@@ -278,12 +281,12 @@ def find_study(engine: Engine, name: str) -> StudyReader:
     )
 
 
-def _open_optuna_storage(engine: Engine) -> RDBStorage | None:
+def _open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
     """Optuna's half of the database, None where it has none."""
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
             return None
-    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False)
+    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False, patience=patience)
 
 
 def _read_study_ids(storage: RDBStorage) -> dict[str, int]:

@@ -1,21 +1,28 @@
-"""Everything a search writes about its study. The driver is the only writer."""
+"""Everything a search writes about its study. Only drivers write."""
 
+import hashlib
+import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, Executable, insert, update
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
-from flatselect.store.engine import open_transaction
+from flatselect.store.clock import make_clock, read_clock
+from flatselect.store.driver_lock import hold_lock
+from flatselect.store.engine import is_shared, run_transaction
+from flatselect.store.finite_json import replace_non_finite
 from flatselect.store.migrate import ensure_schema
+from flatselect.store.patience import IMPATIENT, Patience
 from flatselect.store.row_conversion import (
     make_failure_columns,
     make_measurement_columns,
     make_prediction_columns,
     make_run,
     replace_nan,
+    select_runs,
 )
 from flatselect.store.run_records import AttemptOutcome, RunRecord
 from flatselect.store.tables import (
@@ -33,13 +40,15 @@ from flatselect.store.upserts import make_upsert
 
 
 class StudyWriter:
-    """Writes one study; every call is one short transaction of its own.
+    """Writes one study; every call is one short transaction of its own, and comes to the same when it is done twice.
 
-    Every method raises StoreError when the database cannot do it.
+    Every method raises StoreError when the database cannot do it, after `patience` has come to its end.
     """
 
-    def __init__(self, engine: Engine, study_uid: str) -> None:
+    def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
+        self._patience = patience
+        self._together: list[tuple[Executable, list[Mapping[str, Any]]]] | None = None
         self.study_uid = study_uid
 
     @classmethod
@@ -52,12 +61,42 @@ class StudyWriter:
         values = {
             "uid": study_uid,
             "name": name,
-            "created_at": _read_clock(),
+            "created_at": read_clock(),
             "config": dict(config),
             "data": dict(data),
         }
         writer._insert(StudyRow, [values])
         return writer
+
+    def without_patience(self) -> Self:
+        """The same, for whoever would rather hear at once that the database does not answer."""
+        return type(self)(self._engine, self.study_uid)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Rows that are added in such a block are written at its end, in one transaction."""
+        together: list[tuple[Executable, list[Mapping[str, Any]]]] = []
+        self._together = together
+        try:
+            yield
+        finally:
+            self._together = None
+
+        def write(connection: Connection) -> None:
+            for statement, values in together:
+                connection.execute(statement, values)
+
+        if together:
+            run_transaction(self._engine, write, self._patience)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the study may have several drivers at once."""
+        return is_shared(self._engine)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps the study's other drivers from entering such a block; see `hold_lock`."""
+        return hold_lock(self._engine, self.study_uid, self._patience)
 
     def start_run(
         self,
@@ -66,9 +105,11 @@ class StudyWriter:
         backend: str,
         versions: Mapping[str, Any],
         config: Mapping[str, Any],
-        check_open_run: Callable[[RunRecord], None] | None = None,
+        is_alive: Callable[[RunRecord], bool] = lambda run: True,
+        *,
+        machine: str = "",
     ) -> str:
-        """Enters this process as the driver of the study; returns the run's uid.
+        """Enters this process as a driver of the study; returns the run's uid.
 
         Of two processes that try at the same time, one sees the other's run.
 
@@ -78,45 +119,61 @@ class StudyWriter:
             backend: "ray" or "inline".
             versions: Of the packages.
             config: The study's plain values.
-            check_open_run: Is called with every run that has not ended, and raises if it is alive; else that run is
-                ended as "died". None leaves them as they are.
+            is_alive: Is asked of every run that has not ended; one that is not is ended as "died". It may raise, and
+                then nothing is entered.
+            machine: What tells this machine from others of the same name.
         """
-        run_uid, now = uuid.uuid4().hex, _read_clock()
-        values = {
-            "uid": run_uid,
-            "study_uid": self.study_uid,
-            "started_at": now,
-            "heartbeat_at": now,
-            "host": host,
-            "pid": pid,
-            "backend": backend,
-            "versions": dict(versions),
-            "config": dict(config),
-        }
-        with open_transaction(self._engine) as connection:
-            # Changes nothing, but from here to the end the row is locked.
-            connection.execute(update(StudyRow).where(StudyRow.uid == self.study_uid).values(uid=self.study_uid))
-            is_open = (RunRow.study_uid == self.study_uid) & RunRow.ended_at.is_(None)
-            if check_open_run is not None:
-                for row in connection.execute(select(RunRow.__table__).where(is_open)).all():
-                    check_open_run(make_run(row))
-                connection.execute(update(RunRow).where(is_open).values(ended_at=now, outcome="died"))
+        run_uid = uuid.uuid4().hex
+
+        def enter(connection: Connection) -> None:
+            self._end_dead_runs(connection, is_alive)
+            now = make_clock(self._engine)
+            values = {
+                "uid": run_uid,
+                "study_uid": self.study_uid,
+                "started_at": now,
+                "heartbeat_at": now,
+                "host": host,
+                "machine": machine,
+                "pid": pid,
+                "backend": backend,
+                "versions": dict(versions),
+                "config": dict(config),
+            }
             connection.execute(insert(RunRow).values(values))
+
+        run_transaction(self._engine, enter)
         return run_uid
+
+    def end_dead_runs(self, is_alive: Callable[[RunRecord], bool]) -> int:
+        """Ends as "died" every run that has not ended and is not alive; returns how many this call ended."""
+        return run_transaction(
+            self._engine, lambda connection: self._end_dead_runs(connection, is_alive), self._patience
+        )
+
+    def _end_dead_runs(self, connection: Connection, is_alive: Callable[[RunRecord], bool]) -> int:
+        # Changes nothing, but from here to the transaction's end the row is locked.
+        connection.execute(update(StudyRow).where(StudyRow.uid == self.study_uid).values(name=StudyRow.name))
+        is_open = (RunRow.study_uid == self.study_uid) & RunRow.ended_at.is_(None)
+        open_runs = [make_run(row) for row in connection.execute(select_runs(self._engine).where(is_open)).all()]
+        dead = [run.uid for run in open_runs if not is_alive(run)]
+        if dead:
+            ended = {"ended_at": make_clock(self._engine), "outcome": "died"}
+            connection.execute(update(RunRow).where(RunRow.uid.in_(dead)).values(**ended))
+        return len(dead)
 
     def heartbeat(self, run_uid: str) -> bool:
         """Says that the run is alive; False if another process has declared it dead."""
-        return self._update_open_run(run_uid, {"heartbeat_at": _read_clock()})
+        return self._update_open_run(run_uid, {"heartbeat_at": make_clock(self._engine)})
 
     def end_run(self, run_uid: str, outcome: str) -> None:
         """Ends the run, unless it has been ended before."""
-        now = _read_clock()
+        now = make_clock(self._engine)
         self._update_open_run(run_uid, {"heartbeat_at": now, "ended_at": now, "outcome": outcome})
 
     def _update_open_run(self, run_uid: str, values: Mapping[str, Any]) -> bool:
         is_open = (RunRow.uid == run_uid) & RunRow.ended_at.is_(None)
-        with open_transaction(self._engine) as connection:
-            return bool(connection.execute(update(RunRow).where(is_open).values(**values)).rowcount)
+        return bool(self._execute(update(RunRow).where(is_open).values(**values)))
 
     def start_attempt(
         self,
@@ -133,7 +190,7 @@ class StudyWriter:
             **self._key(trial_number),
             "attempt": attempt,
             "run_uid": run_uid,
-            "started_at": _read_clock(),
+            "started_at": read_clock(),
             "outcome": "running",
             "is_calibration": is_calibration,
             "candidate": dict(candidate),
@@ -150,8 +207,9 @@ class StudyWriter:
         failure: Failure | None = None,
         pruned_because: str | None = None,
     ) -> None:
+        """Says how an attempt ended; one that has been ended before stays as it is."""
         values = {
-            "ended_at": _read_clock(),
+            "ended_at": read_clock(),
             "outcome": outcome,
             **make_failure_columns(failure),
             "pruned_because": pruned_because,
@@ -160,9 +218,9 @@ class StudyWriter:
             AttemptRow.study_uid == self.study_uid,
             AttemptRow.trial_number == trial_number,
             AttemptRow.attempt == attempt,
+            AttemptRow.outcome == "running",
         )
-        with open_transaction(self._engine) as connection:
-            connection.execute(statement.values(values))
+        self._execute(statement.values(values))
 
     def add_measurements(self, trial_number: int, attempt: int, measurements: Sequence[EpochMeasurement]) -> None:
         """Adds epochs of a trial; an epoch that is there already stays as it is, whichever attempt sent it."""
@@ -173,12 +231,16 @@ class StudyWriter:
         self._insert(MeasurementRow, values)
 
     def add_calibrator(self, artifact: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-        """Adds a fitted calibrator, from now on the latest; returns its uid."""
-        calibrator_uid = uuid.uuid4().hex
+        """Adds a fitted calibrator, from now on the latest; returns its uid.
+
+        The uid is made of the content: drivers that fit the same one at the same time mean the same.
+        """
+        content = json.dumps([self.study_uid, replace_non_finite(dict(artifact))], sort_keys=True)
+        calibrator_uid = hashlib.sha256(content.encode()).hexdigest()[:32]
         values = {
             "uid": calibrator_uid,
             "study_uid": self.study_uid,
-            "created_at": _read_clock(),
+            "created_at": read_clock(),
             "artifact": dict(artifact),
             "summary": dict(summary),
             "n_rows": summary.get("n_rows"),
@@ -212,7 +274,7 @@ class StudyWriter:
             "score": score,
             "loss": loss,
             "n_images": n_images,
-            "audited_at": _read_clock(),
+            "audited_at": read_clock(),
             "data_fingerprint": data_fingerprint,
         }
         self._insert(AuditRow, [{**self._key(trial_number), **replace_nan(values)}], replace=True)
@@ -224,13 +286,17 @@ class StudyWriter:
         """Inserts rows; one whose key is there already is replaced, or else left as it is."""
         if not values:
             return
-        key = tuple(column.name for column in row.__table__.primary_key)
+        key = tuple(column.name for column in row.__table__.primary_key) if replace else ()
         replaced = tuple(name for name in values[0] if name not in key) if replace else ()
-        statement = make_upsert(row.metadata.tables[row.__tablename__], self._engine.dialect.name, key, replaced)
-        with open_transaction(self._engine) as connection:
-            connection.execute(statement, list(values))
+        table = row.metadata.tables[row.__tablename__]
+        statement = make_upsert(table, self._engine.dialect.name, key, replaced)
+        if self._together is not None:
+            self._together.append((statement, list(values)))
+        else:
+            self._execute(statement, list(values))
 
-
-def _read_clock() -> datetime:
-    """Now, in UTC without a zone, as Optuna keeps its times."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    def _execute(self, statement: Executable, values: list[Mapping[str, Any]] | None = None) -> int:
+        """Executes one statement in a transaction of its own; returns the number of rows it changed."""
+        return run_transaction(
+            self._engine, lambda connection: int(connection.execute(statement, values).rowcount), self._patience
+        )

@@ -56,6 +56,7 @@ class RunRow(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     host: Mapped[str]
+    machine: Mapped[str] = mapped_column(server_default="")
     pid: Mapped[int]
     backend: Mapped[str]
     versions: Mapped[dict[str, Any]]

@@ -14,12 +14,12 @@ def make_upsert(table: Table, dialect: str, key: tuple[str, ...], replaced: tupl
     Args:
         table: To insert into.
         dialect: "sqlite" or "postgresql", which spell it alike, but SQLAlchemy has no common word for it.
-        key: Columns that are unique together.
+        key: Columns that are unique together; none for any that are.
         replaced: With none, a row that is there already stays as it is.
     """
     statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     if not replaced:
-        return statement.on_conflict_do_nothing(index_elements=key)
+        return statement.on_conflict_do_nothing(index_elements=key or None)
     return statement.on_conflict_do_update(
         index_elements=key, set_={name: statement.excluded[name] for name in replaced}
     )

@@ -1,12 +1,11 @@
 """Small real searches: scikit-learn's digits, small networks, the inline backend."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from searching import MakeStudy, Undisturbed
 
 from flatselect.config import StudyConfig
-from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
 from flatselect.study_file import load_study_file
 
@@ -41,8 +40,6 @@ warmup_epochs = 1
 backend = "inline"
 """
 
-MakeStudy = Callable[..., StudyConfig]
-
 
 @pytest.fixture(scope="session")
 def tiny_text() -> str:
@@ -67,7 +64,7 @@ def make_study(tmp_path: Path) -> MakeStudy:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyConfig, SearchResult]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The tiny study searched once, without a disturbance; not to be changed."""
     config = make_study_in(tmp_path_factory.mktemp("undisturbed") / "study")
     return config, run_search(config)

@@ -5,72 +5,23 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 import torch
+from searching import Listener, MakeStudy, StopAfter, Undisturbed, comparable, open_reader, read_weights
 from sklearn.datasets import load_digits
 
-from flatselect.config import StudyConfig
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import SearchError
 from flatselect.pruning import PRUNED_ATTRIBUTE, FlatnessPruner
 from flatselect.records import TrialRecord
 from flatselect.search.events import SearchStatus
 from flatselect.search.export import export_model, load
-from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
-from flatselect.store.engine import make_engine
-from flatselect.store.study_reader import StudyReader, find_study
-
-MakeStudy = Callable[..., StudyConfig]
-Undisturbed = tuple[StudyConfig, SearchResult]
-SECONDS = {"seconds"}
-
-
-def comparable(result: SearchResult, *without: str) -> list[dict[str, Any]]:
-    """The trials as programs see them, less what no two runs share."""
-    left_out = SECONDS | set(without)
-    return [{key: value for key, value in t.to_json().items() if key not in left_out} for t in result.trials]
-
-
-def open_reader(result_storage: str, name: str = "tiny") -> StudyReader:
-    return find_study(make_engine(result_storage), name)
-
-
-def read_weights(reader: StudyReader) -> dict[int, dict[str, torch.Tensor]]:
-    return {number: torch.load(file.path, weights_only=True)["model"] for number, file in reader.checkpoints().items()}
-
-
-class StopAfter:
-    """An observer that interrupts the driver, as Ctrl-C would, after some epochs."""
-
-    def __init__(self, n_epochs: int) -> None:
-        self.n_epochs = n_epochs
-
-    def show(self, status: SearchStatus) -> None:
-        if status.n_epochs_run >= self.n_epochs:
-            raise KeyboardInterrupt
-
-    def say(self, message: str) -> None:
-        pass
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.statuses: list[SearchStatus] = []
-
-    def show(self, status: SearchStatus) -> None:
-        self.statuses.append(status)
-
-    def say(self, message: str) -> None:
-        self.messages.append(message)
 
 
 def test_a_search_ends_with_a_ranking_by_predicted_test_score(undisturbed: Undisturbed) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from searching import MakeStudy, StopAfter, Undisturbed, comparable, open_reader
 from sklearn.datasets import load_digits
-from test_driver import MakeStudy, StopAfter, Undisturbed, comparable, open_reader
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError, StoreError
@@ -105,7 +105,7 @@ def test_another_audit_set_audits_anew(make_study: MakeStudy, tmp_path: Path) ->
 
 
 def test_a_driver_that_was_taken_for_dead_stops(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flatselect.search.driver._HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr("flatselect.search.heartbeat.HEARTBEAT_SECONDS", 0.01)
     config = make_study()
 
     class TakeOver(StopAfter):

@@ -1,10 +1,10 @@
 """Searches that minimise costs beside maximising the predicted test score."""
 
-from collections.abc import Callable
 from contextlib import closing
 
 import optuna
 import pytest
+from searching import MakeStudy, StopAfter, comparable, open_reader
 
 from flatselect.config import StudyConfig
 from flatselect.errors import ConfigError, SearchError
@@ -14,9 +14,7 @@ from flatselect.ranking import find_pareto_front
 from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
 from flatselect.search_space import make_candidate
-from tests.search.test_driver import StopAfter, comparable, open_reader
 
-MakeStudy = Callable[..., StudyConfig]
 PARETO = ("study.minimize=['parameters']", "study.sampler=nsga2", "study.population=4", "study.trials=12")
 
 

@@ -2,19 +2,19 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import ray
+from searching import MakeStudy
 
-from flatselect.config import RaySection, StudyConfig
+from flatselect.config import RaySection
 from flatselect.data.loading import load_training_set
 from flatselect.errors import SearchError
 from flatselect.search.protocol import SearchImages, TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
 
 pytestmark = pytest.mark.ray
-MakeStudy = Callable[..., StudyConfig]
 
 
 @pytest.fixture(scope="module")

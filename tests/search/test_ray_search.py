@@ -2,11 +2,11 @@
 
 import os
 import signal
-from collections.abc import Callable
 
 import psutil
 import pytest
 import ray
+from searching import MakeStudy
 
 from flatselect.config import StudyConfig
 from flatselect.search.events import SearchStatus
@@ -16,7 +16,6 @@ from flatselect.store.engine import make_engine
 from flatselect.store.study_reader import find_study
 
 pytestmark = pytest.mark.ray
-MakeStudy = Callable[..., StudyConfig]
 
 
 class KillOnce:

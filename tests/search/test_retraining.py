@@ -1,18 +1,14 @@
 """The best candidates trained again, on all labelled data and to the end."""
 
-from collections.abc import Callable
-
 import optuna
 import pytest
+from searching import MakeStudy, StopAfter, comparable, open_reader, read_weights
 
 from flatselect.config import StudyConfig
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
 from flatselect.search.run import run_search
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
-from tests.search.test_driver import StopAfter, comparable, open_reader, read_weights
-
-MakeStudy = Callable[..., StudyConfig]
 
 
 def make_trial(number: int, score: float, state: TrialState = "COMPLETE", **options: object) -> TrialRecord:

@@ -1,19 +1,16 @@
 """The end of a search whose next trial is expected to gain too little."""
 
-from collections.abc import Callable
-
 import numpy as np
 import optuna
 import pytest
 from scipy.special import expit
+from searching import MakeStudy
 
 from flatselect.config import StudyConfig
 from flatselect.records import Prediction
 from flatselect.search.run import run_search
 from flatselect.search.stopping import LEAST_TRIALS, ImprovementStop, estimate_improvement
 from flatselect.search_space import suggest
-
-MakeStudy = Callable[..., StudyConfig]
 
 
 def draw_params(config: StudyConfig, n: int, seed: int = 0) -> list[dict[str, object]]:

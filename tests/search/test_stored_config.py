@@ -1,19 +1,15 @@
 """A study that another version of flatselect made."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+from searching import MakeStudy, open_reader
 
-from flatselect.config import StudyConfig
 from flatselect.errors import StoreError
 from flatselect.search.export import export_model
 from flatselect.search.run import run_search
 from flatselect.search.stored_config import read_stored_config
-from tests.search.test_driver import open_reader
-
-MakeStudy = Callable[..., StudyConfig]
 
 
 def test_a_key_of_another_version_is_named(make_study: MakeStudy) -> None:

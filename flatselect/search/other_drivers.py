@@ -1,0 +1,41 @@
+"""The drivers that a study has besides this one, on a database that they share."""
+
+from collections.abc import Callable
+
+from flatselect.config import StudyConfig
+from flatselect.search.recovery import adopt_running_trials, make_judge
+from flatselect.search.running_trial import RunningTrial
+from flatselect.search.study_identity import OpenStudy
+from flatselect.store.study_reader import RunRecord
+
+
+class OtherDrivers:
+    """What they run, and what the dead ones among them have left.
+
+    Attributes:
+        may_exist: Whether the database is one that drivers share.
+    """
+
+    def __init__(self, config: StudyConfig, opened: OpenStudy, run_uid: str) -> None:
+        self._config = config
+        self._opened = opened
+        self._run_uid = run_uid
+        self.may_exist = opened.writer.is_shared
+
+    def take_from_dead(self) -> list[RunningTrial]:
+        """The trials that nobody alive runs any more; from now on they are this driver's."""
+        self._opened.writer.end_dead_runs(self._make_judge_of_others())
+        with self._opened.writer.lock():
+            return adopt_running_trials(self._config, self._opened, self._run_uid)
+
+    def find_trials(self) -> dict[int, RunRecord]:
+        """The trials that others run now, by number, and the run that has each."""
+        if not self.may_exist:
+            return {}
+        runs = {run.uid: run for run in self._opened.reader.runs() if run.ended_at is None and run.uid != self._run_uid}
+        running = (attempt for attempt in self._opened.reader.attempts() if attempt.outcome == "running")
+        return {attempt.trial_number: runs[attempt.run_uid] for attempt in running if attempt.run_uid in runs}
+
+    def _make_judge_of_others(self) -> Callable[[RunRecord], bool]:
+        is_alive = make_judge(self._opened)
+        return lambda run: run.uid == self._run_uid or is_alive(run)
