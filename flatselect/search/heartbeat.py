@@ -10,6 +10,15 @@ from flatselect.store.study_writer import StudyWriter
 HEARTBEAT_SECONDS = 10.0
 
 
+def is_beating(run_uid: str) -> bool:
+    """Whether this very process drives the run."""
+    return any(thread.name == _name_thread(run_uid) for thread in threading.enumerate())
+
+
+def _name_thread(run_uid: str) -> str:
+    return f"heartbeat {run_uid}"
+
+
 class Heartbeat:
     """Beats while its `with` block lasts.
 
@@ -22,7 +31,7 @@ class Heartbeat:
         self._writer = writer.without_patience()
         self.run_uid = run_uid
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name=_name_thread(run_uid), daemon=True)
         self.was_taken_over = False
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
+from flatselect.search.heartbeat import is_beating
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
@@ -122,6 +123,8 @@ def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
 
     def is_alive(run: RunRecord) -> bool:
         is_here = run.host == socket.gethostname() and run.machine in ("", _identify_machine())
+        if is_here and run.pid == os.getpid():
+            return is_beating(run.uid)  # a notebook's process outlives its searches
         if is_here and not _is_process_alive(run):
             return False
         # A process that hangs, or was stopped, holds its trials from others; where there are none it may go on later.

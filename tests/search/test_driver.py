@@ -271,15 +271,19 @@ def test_a_second_search_is_refused_while_one_is_alive(make_study: MakeStudy) ->
     config = make_study("study.trials=4")
     run_search(config)
     database = config.study.storage.removeprefix("sqlite:///")
-    with sqlite3.connect(database) as connection:
-        connection.execute(
-            "UPDATE flatselect_runs SET ended_at = NULL, pid = ?, host = ?", (os.getpid(), socket.gethostname())
-        )
-    with pytest.raises(SearchError, match=f"being searched by process {os.getpid()}"):
+
+    def claim(pid: int) -> None:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            values = (pid, socket.gethostname())
+            connection.execute("UPDATE flatselect_runs SET ended_at = NULL, pid = ?, host = ?", values)
+
+    claim(os.getppid())
+    with pytest.raises(SearchError, match=f"being searched by process {os.getppid()}.* on PostgreSQL"):
         run_search(make_study("study.trials=5"))
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE flatselect_runs SET pid = 999999999")
+    claim(999999999)
     assert len(run_search(make_study("study.trials=5")).trials) == 5
+    claim(os.getpid())  # a search of this process that could not say its end
+    assert len(run_search(make_study("study.trials=6")).trials) == 6
 
 
 # Candidates that fail in every way, as a user's own factory would.
