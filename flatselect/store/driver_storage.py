@@ -6,9 +6,10 @@ of a driver's time. Here trials are kept in memory, and what is set of a running
 
 import time
 from bisect import insort
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from json import dumps
 from typing import Any
@@ -20,7 +21,7 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Executable, Table, bindparam, select
+from sqlalchemy import Connection, Executable, Table, bindparam, select, update
 
 from flatselect.store.engine import is_shared
 from flatselect.store.patience import Result
@@ -31,12 +32,14 @@ _LOOK_SECONDS = 1.0
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 _TRIALS: Any = models.TrialModel.__table__
 _PARAMS: Any = models.TrialParamModel.__table__
+_VALUES: Any = models.TrialValueModel.__table__
 _REPORTS: Any = models.TrialIntermediateValueModel.__table__
 _USER_ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
 _SYSTEM_ATTRIBUTES: Any = models.TrialSystemAttributeModel.__table__
 # Which column says, beside the trial's id, what a row is of.
 _KEYS: dict[Table, str] = {
     _PARAMS: "param_name",
+    _VALUES: "objective",
     _REPORTS: "step",
     _USER_ATTRIBUTES: "key",
     _SYSTEM_ATTRIBUTES: "key",
@@ -45,8 +48,10 @@ _KEYS: dict[Table, str] = {
 _IDS: Any = bindparam("ids", expanding=True)
 _SELECT_UNFINISHED = select(_TRIALS.c.trial_id).where(_TRIALS.c.trial_id.in_(_IDS), _TRIALS.c.state.in_(_UNFINISHED))
 _SELECT_STATE = select(_TRIALS.c.state).where(_TRIALS.c.trial_id == bindparam("id"))
-_SELECT_TIMES = select(_TRIALS.c.datetime_start, _TRIALS.c.datetime_complete).where(
-    _TRIALS.c.trial_id == bindparam("id")
+_UPDATE_STATE = (
+    update(_TRIALS)
+    .where(_TRIALS.c.trial_id == bindparam("id"), _TRIALS.c.state.in_(_UNFINISHED))
+    .values(state=bindparam("new_state"), datetime_complete=bindparam("completed"))
 )
 _SELECT_NEWS = select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
     _TRIALS.c.study_id == bindparam("study_id"), (_TRIALS.c.trial_id > bindparam("last")) | _TRIALS.c.trial_id.in_(_IDS)
@@ -107,23 +112,27 @@ class DriverStorage(BaseStorage):
             DBAPIError: The database cannot do it.
             UpdateFinishedTrialError: Another process has ended one of the trials.
         """
+        if any(self._pending.values()):
+            self._transact(self._write_pending)
+            self._clear()
+
+    def _write_pending(self, connection: Connection) -> None:
         trial_ids = {trial_id for rows in self._pending.values() for trial_id, _ in rows}
-        if not trial_ids:
-            return
+        if trial_ids and is_shared(self.backend.engine):
+            ended = trial_ids.difference(connection.scalars(_SELECT_UNFINISHED, {"ids": list(trial_ids)}))
+            if ended:
+                self._forget(ended)
+                raise UpdateFinishedTrialError(f"another process has ended trials {sorted(ended)}")
+        self._write_rows(connection)
 
-        def write(connection: Connection) -> set[int]:
-            ended = set()
-            if is_shared(self.backend.engine):
-                ended = trial_ids.difference(connection.scalars(_SELECT_UNFINISHED, {"ids": list(trial_ids)}))
-            for table, rows in self._pending.items():
-                if rows and not ended:
-                    connection.execute(_make_upsert(table, connection.dialect.name), list(rows.values()))
-            return ended
+    def _write_rows(self, connection: Connection) -> None:
+        for table, rows in self._pending.items():
+            if rows:
+                connection.execute(_make_upsert(table, connection.dialect.name), list(rows.values()))
 
-        if ended := self._transact(write):
-            self._forget(ended)
-            raise UpdateFinishedTrialError(f"another process has ended trials {sorted(ended)}")
-        self._forget(trial_ids)
+    def _clear(self) -> None:
+        for rows in self._pending.values():
+            rows.clear()
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.flush()
@@ -161,22 +170,44 @@ class DriverStorage(BaseStorage):
         trial.system_attrs = trial.system_attrs | {key: value}
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        self.flush()
-        is_set = self.backend.set_trial_state_values(trial_id, state, values)
         study_id = self._find_study(trial_id)
         known = self._studies[study_id]
-        if trial_id in known.foreign or not is_set:
-            self._put(study_id, self.backend.get_trial(trial_id))
-            if is_set:
-                known.foreign.discard(trial_id)
-            return is_set
-        trial = copy(known.by_id[trial_id])
-        times = self._read(_SELECT_TIMES, id=trial_id)[0]
-        trial.state, trial.datetime_start, trial.datetime_complete = state, times[0], times[1]
+        if state.is_finished() and trial_id not in known.foreign:
+            self._put(study_id, self._end(known.by_id[trial_id], state, values))
+            return True
+        self.flush()
+        is_set = self.backend.set_trial_state_values(trial_id, state, values)
+        self._put(study_id, self.backend.get_trial(trial_id))
+        if is_set:
+            known.foreign.discard(trial_id)
+        return is_set
+
+    def _end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+        """Ends a trial of this process, with what waits to be written of it, in one transaction."""
+        ended = copy(trial)
+        ended.state, ended.datetime_complete = state, datetime.now()  # Optuna's clock
         if values is not None:
-            trial.values = list(values)
-        self._put(study_id, trial)
-        return True
+            ended.values = list(values)
+            for objective, value in enumerate(values):
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                self._add(_VALUES, trial._trial_id, objective, {"value": stored, "value_type": kind})
+        is_repeated = False
+
+        def write(connection: Connection) -> None:
+            nonlocal is_repeated
+            was_repeated, is_repeated = is_repeated, True
+            change = {"id": trial._trial_id, "new_state": state, "completed": ended.datetime_complete}
+            if not connection.execute(_UPDATE_STATE, change).rowcount and not (
+                # The first try ended the trial, and only its answer was lost.
+                was_repeated and connection.scalar(_SELECT_STATE, {"id": trial._trial_id}) == state
+            ):
+                self._forget({trial._trial_id})
+                raise UpdateFinishedTrialError(f"another process has ended trial {trial.number}")
+            self._write_rows(connection)
+
+        self._transact(write)
+        self._clear()
+        return ended
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         study_id = self._find_study(trial_id)
@@ -274,11 +305,10 @@ class DriverStorage(BaseStorage):
     def _add(self, table: Table, trial_id: int, key: str | int, values: dict[str, Any]) -> None:
         self._pending[table][trial_id, key] = {"trial_id": trial_id, _KEYS[table]: key, **values}
 
-    def _forget(self, trial_ids: Iterable[int]) -> None:
+    def _forget(self, trial_ids: set[int]) -> None:
         """Nothing of these trials is to be written any more."""
-        gone = set(trial_ids)
         for table, rows in self._pending.items():
-            self._pending[table] = {key: row for key, row in rows.items() if key[0] not in gone}
+            self._pending[table] = {key: row for key, row in rows.items() if key[0] not in trial_ids}
 
     # What a study is, the database knows: a driver asks once.
 
