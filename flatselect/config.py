@@ -77,7 +77,9 @@ class StudySection(Section):
     storage_timeout: NonNegative = Field(
         600.0, description="seconds that a running search waits for a database which stops answering"
     )
-    checkpoints: str | None = Field(None, description="folder; default: NAME-checkpoints beside the study file")
+    checkpoints: str | None = Field(
+        None, description="folder or fsspec URL that all nodes share; default: NAME-checkpoints beside the study file"
+    )
     trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")
     timeout: Positive | None = Field(None, description="seconds after which no new trial starts")
     sampler: Literal["tpe", "random", "gp", "nsga2"] = "tpe"
@@ -222,7 +224,12 @@ class RaySection(Section):
 
     backend: Literal["ray", "inline"] = "ray"
     address: str | None = Field(None, description="of a running cluster; default: RAY_ADDRESS, else a local Ray")
-    workers: PositiveInt | None = Field(None, description="default: one a core, or a GPU share")
+    workers: PositiveInt | None = Field(
+        None, description="at most; default: one a core, or a GPU share, of the nodes there are"
+    )
+    autoscaling: bool = Field(False, description="ask for workers that no node has room for yet, up to `workers`")
+    worker_timeout: Positive = Field(600, description="seconds without any worker after which the search stops")
+    runtime_env: dict[str, Any] = Field(default_factory=dict, description="of the workers, as Ray takes it")
     cpus_per_trial: Positive = 1
     gpus_per_trial: NonNegative | None = Field(None, description="0, 1/k, 1 or n; default: 1 if there is a GPU")
     max_failures: Annotated[int, Field(ge=0)] = Field(3, description="worker deaths a trial survives")
@@ -298,9 +305,10 @@ class StudyConfig(Section):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a study file would hold them, kept in the database, by workers and in exported models.
 
-        The storage is left out: its URL may hold a password.
+        The storage is left out, whose URL may hold a password, and so is the runtime environment, whose variables may.
         """
-        return self.model_dump(mode="json", exclude_none=True, exclude={"study": {"storage"}})
+        exclude = {"study": {"storage"}, "ray": {"runtime_env"}}
+        return self.model_dump(mode="json", exclude_none=True, exclude=exclude)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -13,6 +13,7 @@ import pydantic
 
 from flatselect.config import StudyConfig, describe_unknown_key
 from flatselect.errors import ConfigError
+from flatselect.file_location import is_url
 from flatselect.search_space import find_problems
 
 _MISSING = "is missing"
@@ -117,6 +118,8 @@ def _get_value(values: dict[str, Any], keys: list[str]) -> Any:
 
 def _make_paths_absolute(values: dict[str, Any], base: Path) -> None:
     def absolute(text: str) -> str:
+        if is_url(text):
+            return text
         return str((base / Path(text).expanduser()).absolute())
 
     for section, key in _PATH_KEYS:
@@ -241,6 +244,10 @@ def _conflicts(config: StudyConfig) -> Iterator[tuple[str, Any, str]]:
         if key in section.model_fields_set and goes_with is not True:
             name = "study" if section is config.study else "measure"
             yield f"{name}.{key}", getattr(section, key), f"goes with study.{goes_with} only"
+    if config.ray.autoscaling and config.ray.workers is None:
+        yield "ray.autoscaling", True, "needs ray.workers, how many there may be at most"
+    if config.ray.backend != "inline" and (config.study.checkpoints or "").startswith("memory://"):
+        yield "study.checkpoints", config.study.checkpoints, 'is one process\'s memory: for backend = "inline" only'
     if config.ray.backend == "inline" and (config.ray.workers or 1) > 1:
         yield "ray.workers", config.ray.workers, 'backend = "inline" is one worker in this process'
 

@@ -27,6 +27,7 @@ VERBS = {
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
     "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
     "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
+    "doctor": Verb("flatselect.cli.doctor", "doctor", "Check what a search needs, and say how to mend it."),
 }
 
 

@@ -2,8 +2,11 @@
 
 import difflib
 import importlib
+import importlib.util
 import inspect
+import sysconfig
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -53,6 +56,23 @@ def build_user_model(
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec} returned {type(model).__name__}; expected a torch.nn.Module")
     return model
+
+
+def find_own_module(name: str) -> Path | None:
+    """The file or package folder that a model's `module:function` comes from.
+
+    None where the model is no user's own, or its module is installed: then the workers have it, too.
+    """
+    source, _, function = name.partition(":")
+    if not function or source in ("torchvision", "timm"):
+        return None
+    found = importlib.util.find_spec(source.partition(".")[0])
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin)
+    if any(path.is_relative_to(folder) for folder in sysconfig.get_paths().values()):
+        return None
+    return path.parent if found.submodule_search_locations else path
 
 
 def _import_factory(spec: str) -> Callable[..., Any]:

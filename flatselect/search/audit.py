@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flatselect.data.dataset import Dataset
 from flatselect.search.events import SearchObserver, SearchStatus
-from flatselect.search.protocol import AuditReply, AuditRequest, Backend
+from flatselect.search.protocol import AuditReply, AuditRequest, Backend, WorkerLost
 from flatselect.search.study_identity import OpenStudy
 
 _ATTEMPTS = 2
@@ -34,17 +34,18 @@ def audit_trials(
     waiting = deque((request, _ATTEMPTS) for request in find_unaudited(opened, audit_set))
     status.phase, status.n_to_audit = "auditing", len(waiting)
     shared = backend.share(audit_set)
-    idle = deque(range(backend.info.n_workers))
     asked: dict[int, tuple[AuditRequest, int]] = {}
     while (waiting or asked) and not should_stop():
-        while waiting and idle:
-            worker = idle.popleft()
+        while waiting and backend.idle:
+            worker = backend.idle.popleft()
             asked[worker] = waiting.popleft()
             backend.request(worker, "audit", asked[worker][0], shared)
+        backend.scale(len(waiting) + len(asked))
         observer.show(status)
         for worker, reply in backend.wait(timeout=1.0):
             request, attempts_left = asked.pop(worker)
-            idle.append(worker)
+            if not isinstance(reply, WorkerLost):
+                backend.idle.append(worker)
             if isinstance(reply, AuditReply) and reply.score is not None:
                 opened.writer.add_audit(reply.number, reply.score, reply.loss, reply.n_images, audit_set.fingerprint)
             elif isinstance(reply, AuditReply):

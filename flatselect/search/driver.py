@@ -15,15 +15,12 @@ from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
 from flatselect.records import EpochMeasurement, Failure, Prediction
+from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.other_drivers import OtherDrivers
 from flatselect.search.protocol import Backend, TrialReport, WorkerLost
-from flatselect.search.recovery import (
-    enter_attempt,
-    get_checkpoint_folder,
-    make_checkpoint_path,
-)
+from flatselect.search.recovery import enter_attempt
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
 from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
@@ -71,14 +68,13 @@ class Driver:
         self._book = TrialBook(self._study.get_trials(deepcopy=False), opened.reader.measurements())
         self._stop = ImprovementStop(config)
         self._n_to_retrain = 0  # waiting in Optuna's queue
-        self._folder = get_checkpoint_folder(config, opened)
-        self._idle = deque(range(backend.info.n_workers))
+        self._folder = get_checkpoint_folder(config, opened.uid)
         self._running: dict[int, RunningTrial] = {}  # by worker
         self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
         self._waiting = deque(adopted)
         self._failures_in_row = 0
         self._started = time.monotonic()
-        self._looked = self._started  # at what other drivers do
+        self._looked = self._started  # at other drivers' calibration trials
         self._heartbeat = heartbeat
         self.others = OtherDrivers(config, opened, heartbeat.run_uid)
         self.stopped_because: str | None = None
@@ -107,8 +103,6 @@ class Driver:
 
     def _run_trials(self) -> None:
         while self._keep_going():
-            if not self._running:
-                time.sleep(_WAIT_SECONDS)
             for worker, reply in self._backend.wait(_WAIT_SECONDS):
                 self._handle(worker, reply)
             if self._heartbeat.was_taken_over:
@@ -133,26 +127,21 @@ class Driver:
         if self.stop_requested:
             return False
         self._look_at_others()
-        while self._idle and (running := self._next_trial()) is not None:
-            worker = self._idle.popleft()
+        while self._backend.idle and (running := self._next_trial()) is not None:
+            worker = self._backend.idle.popleft()
             self._running[worker] = running
             self._request(worker, "start", running.make_assignment())
+        n_wanted = len(self._running) + self._count_startable()
+        self._backend.scale(n_wanted)
         self._show()
         # What is trained may wait for a calibration trial that another driver runs.
-        return bool(self._running) or (bool(self._trained) and bool(self.others.find_trials()))
+        return n_wanted > 0 or (bool(self._trained) and bool(self.others.find_trials()))
 
     def _look_at_others(self) -> None:
-        """Learns what other drivers did, and takes up what a dead one left if there are workers for it."""
-        if not self.others.may_exist or time.monotonic() - self._looked < _SHARING_SECONDS:
-            return
-        self._looked = time.monotonic()
-        self._learn()
-        if self._trained:
+        """Learns now and then whether other drivers' calibration trials have ended, if something waits for them."""
+        if self._trained and self.others.may_exist and time.monotonic() - self._looked > _SHARING_SECONDS:
+            self._looked = time.monotonic()
             self._calibrate_if_due()
-        if self._idle and not self._waiting and self.stopped_because is None:
-            for running in self.others.take_from_dead():
-                self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
-                self._waiting.append(running)
 
     def _learn(self) -> None:
         """Enters into the book what other drivers did."""
@@ -167,22 +156,38 @@ class Driver:
     def _next_trial(self) -> RunningTrial | None:
         if self.stopped_because is not None:
             return None
-        if self._waiting:
-            running = self._waiting.popleft()
-            enter_attempt(self._opened, running, self._heartbeat.run_uid)
-            return running
-        with self._writer.lock():
-            self._learn()
-            return self._ask()
+        if not self._waiting:
+            with self._writer.lock():
+                self._learn()
+                for running in self.others.take_from_dead():
+                    self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
+                    self._waiting.append(running)
+                if not self._waiting:
+                    return self._ask() if self._count_to_come() else None
+        running = self._waiting.popleft()
+        enter_attempt(self._opened, running, self._heartbeat.run_uid)
+        return running
 
-    def _ask(self) -> RunningTrial | None:
-        """A trial that is new; None if there are to be no more."""
+    def _count_startable(self) -> int:
+        """Trials that would start now if there were workers enough."""
+        if self.stopped_because is not None:
+            return 0
+        return len(self._waiting) + self._count_to_come()
+
+    def _count_to_come(self) -> int:
+        """Trials that may still begin, those to be trained again included."""
         options = self._config.study
         if options.timeout is not None and time.monotonic() - self._started > options.timeout:
-            return None
-        if not self._n_to_retrain and (self._book.n_searched >= options.trials or self._is_enough()):
-            return None
-        self._study.sampler = make_sampler(options, len(self._book.states))
+            return 0
+        if self._n_to_retrain:
+            return self._n_to_retrain
+        if self._book.n_searched >= options.trials or self._is_enough():
+            return 0
+        return options.trials - self._book.n_searched
+
+    def _ask(self) -> RunningTrial:
+        """A trial that is new."""
+        self._study.sampler = make_sampler(self._config.study, len(self._book.states))
         trial = self._study.ask()
         retrains = trial.user_attrs.get(RETRAINS_ATTRIBUTE)
         is_calibration = retrains is None and self._needs_calibration_trial()
@@ -267,7 +272,7 @@ class Driver:
 
     def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
-        self._release(worker)
+        del self._running[worker]
         self._end_attempt(running, "lost", failure=Failure("WorkerLost", loss.reason))
         running.n_failures += not loss.was_preempted
         running.attempt += 1
@@ -423,7 +428,7 @@ class Driver:
 
     def _release(self, worker: int) -> None:
         del self._running[worker]
-        self._idle.append(worker)
+        self._backend.idle.append(worker)
 
     def _describe(self, running: RunningTrial) -> str:
         last = running.curve[-1]

@@ -123,7 +123,15 @@ def _find_checkpoint(reader: StudyReader, trial: TrialRecord) -> CheckpointRecor
     file = reader.checkpoint(trial.number)
     if file is None:
         raise SearchError(f"trial {trial.number} has no checkpoint ({trial.failure or trial.state})")
-    if Path(file.path).exists() and hash_file(Path(file.path)) != file.sha256:
+    try:
+        found = hash_file(file.path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file.path}: no such checkpoint; it was written by trial {trial.number}") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{file.path}: the checkpoint of trial {trial.number} cannot be read ({error})"
+        ) from error
+    if found != file.sha256:
         raise CheckpointError(f"{file.path}: changed since trial {trial.number} wrote it (its SHA-256 differs)")
     return file
 

@@ -1,5 +1,7 @@
 """The inline backend: one worker in the driver's own process, for tests and machines of one core."""
 
+import time
+from collections import deque
 from typing import Any
 
 from flatselect.data.dataset import Dataset
@@ -13,13 +15,18 @@ class InlineBackend:
     def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
         self.info = BackendInfo("inline", 1, settings.device)
         self._worker = TrialWorker(settings, images)
+        self.idle = deque([0])
         self._pending: tuple[str, tuple[Any, ...]] | None = None
 
     def request(self, worker: int, method: str, *arguments: Any) -> None:
         self._pending = method, arguments
 
+    def scale(self, n_wanted: int) -> None:
+        """There is one worker, wanted or not."""
+
     def wait(self, timeout: float) -> list[tuple[int, Reply]]:
         if self._pending is None:
+            time.sleep(timeout)
             return []
         (method, arguments), self._pending = self._pending, None
         return [(0, getattr(self._worker, method)(*arguments))]

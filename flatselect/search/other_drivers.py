@@ -1,5 +1,7 @@
 """The drivers that a study has besides this one, on a database that they share."""
 
+import math
+import time
 from collections.abc import Callable
 
 from flatselect.config import StudyConfig
@@ -7,6 +9,8 @@ from flatselect.search.recovery import adopt_running_trials, make_judge
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.study_identity import OpenStudy
 from flatselect.store.study_reader import RunRecord
+
+_LOOK_SECONDS = 1.0
 
 
 class OtherDrivers:
@@ -20,13 +24,16 @@ class OtherDrivers:
         self._config = config
         self._opened = opened
         self._run_uid = run_uid
+        self._looked = -math.inf
         self.may_exist = opened.writer.is_shared
 
     def take_from_dead(self) -> list[RunningTrial]:
-        """The trials that nobody alive runs any more; from now on they are this driver's."""
+        """The trials that nobody alive runs any more; called under the study's lock, they are this driver's now."""
+        if not self.may_exist or time.monotonic() - self._looked < _LOOK_SECONDS:
+            return []
+        self._looked = time.monotonic()
         self._opened.writer.end_dead_runs(self._make_judge_of_others())
-        with self._opened.writer.lock():
-            return adopt_running_trials(self._config, self._opened, self._run_uid)
+        return adopt_running_trials(self._config, self._opened, self._run_uid)
 
     def find_trials(self) -> dict[int, RunRecord]:
         """The trials that others run now, by number, and the run that has each."""

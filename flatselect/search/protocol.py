@@ -5,6 +5,7 @@ trial is "prune". So a worker never waits for a decision that nobody will make, 
 nobody to reach: every reply belongs to a request of the attempt that it names.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -119,7 +120,12 @@ Reply = TrialReport | AuditReply | WorkerLost
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What the workers run on, for logs and the run's row."""
+    """What the workers run on, for logs and the run's row; workers may come and go.
+
+    Attributes:
+        n_workers: There is room for at the start.
+        notes: What the user should know.
+    """
 
     name: str
     n_workers: int
@@ -128,15 +134,28 @@ class BackendInfo:
 
 
 class Backend(Protocol):
-    """Workers that answer requests, one at a time each."""
+    """Workers that answer requests, one at a time each.
+
+    Attributes:
+        idle: Numbers of workers that are ready and have no work. Whoever has work takes one out, and puts it back when
+            the work is done. A number is never used twice: a lost worker's is gone, its successor has one of its own.
+    """
 
     info: BackendInfo
+    idle: deque[int]
+
+    def scale(self, n_wanted: int) -> None:
+        """Says for how many workers there is work; there may be fewer, and later more."""
 
     def request(self, worker: int, method: str, *arguments: Any) -> None:
-        """Asks worker 0 ≤ `worker` < n_workers to run `start`, `train_epoch` or `audit`."""
+        """Asks a worker that was idle to run `start`, `train_epoch` or `audit`."""
 
     def wait(self, timeout: float) -> list[tuple[int, Reply]]:
-        """Replies that have come, at least one unless `timeout` seconds pass. A lost worker is replaced by itself."""
+        """Replies that have come; none if `timeout` seconds pass, or a worker got ready, before the first.
+
+        Raises:
+            SearchError: There is no worker, and there will be none.
+        """
 
     def share(self, dataset: Dataset) -> Any:
         """Puts a data set where every worker can read it; pass what comes back as an argument of a request."""

@@ -14,6 +14,7 @@ from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
+from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.heartbeat import is_beating
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
@@ -63,11 +64,13 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy, run_uid: str) -
 
     To be called under the study's lock: on a database that drivers share, they are this run's from then on.
     """
+    unfinished = opened.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    if not unfinished:
+        return []
     attempts = {attempt.trial_number: attempt for attempt in opened.reader.attempts()}
-    curves = opened.reader.measurements()
     alive = {run.uid for run in opened.reader.runs() if run.ended_at is None}
     adopted = []
-    for frozen in opened.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+    for frozen in unfinished:
         last = attempts.get(frozen.number)
         if (last.run_uid if last else _find_asker(frozen)) in alive:
             continue
@@ -83,9 +86,9 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy, run_uid: str) -
             trial,
             suggest(trial, config),  # what was suggested stands; what the dead run did not get to is drawn now
             is_calibration,
-            make_checkpoint_path(get_checkpoint_folder(config, opened), frozen.number),
+            make_checkpoint_path(get_checkpoint_folder(config, opened.uid), frozen.number),
             attempt=last.attempt + 1 if last else 1,
-            curve=list(curves.get(frozen.number, [])),
+            curve=opened.reader.measurements(frozen.number).get(frozen.number, []),
             reported=set(read_reports(frozen)),
             retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
         )
@@ -108,16 +111,6 @@ def enter_attempt(opened: OpenStudy, running: RunningTrial, run_uid: str) -> Non
     )
 
 
-def get_checkpoint_folder(config: StudyConfig, opened: OpenStudy) -> Path:
-    """A folder of the study's own: one made again under the same name never meets the old one's checkpoints."""
-    assert config.study.checkpoints is not None, "load_study_file fills in the folder"
-    return Path(config.study.checkpoints) / opened.uid[:8]
-
-
-def make_checkpoint_path(folder: Path, number: int) -> str:
-    return str(folder / f"trial-{number:05d}.pt")
-
-
 def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
     """Whether a run that has not ended is alive: its process, where that can be seen from here, and its heartbeat."""
 
@@ -135,7 +128,10 @@ def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
 
 def _is_process_alive(run: RunRecord) -> bool:
     try:
-        started = datetime.datetime.fromtimestamp(psutil.Process(run.pid).create_time(), datetime.UTC)
+        process = psutil.Process(run.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False  # dead, and its parent has not asked yet; in a container perhaps never does
+        started = datetime.datetime.fromtimestamp(process.create_time(), datetime.UTC)
     except psutil.NoSuchProcess:
         return False
     # A process younger than the run's last sign of life has only inherited its number.

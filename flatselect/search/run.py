@@ -19,6 +19,7 @@ from flatselect.errors import ModelError, SearchError, StoreError
 from flatselect.flatness.head import find_head
 from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
+from flatselect.search.checkpoint_folder import FolderToken, get_checkpoint_folder
 from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.heartbeat import Heartbeat
@@ -31,6 +32,7 @@ from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search.study_images import load_unlabeled_sample
 from flatselect.search_space import suggest
+from flatselect.store.engine import list_passwords
 from flatselect.store.optuna_storage import translate_optuna_errors
 from flatselect.training.seeding import seeded
 
@@ -77,15 +79,18 @@ def _go_on(
     run_uid = start_run(config, opened)
     opened.patience.say = observer.say
     try:
-        with Heartbeat(opened.writer, run_uid) as heartbeat:
+        with (
+            Heartbeat(opened.writer, run_uid) as heartbeat,
+            contextlib.closing(FolderToken(get_checkpoint_folder(config, opened.uid))) as token,
+            contextlib.closing(_make_backend(config, opened.uid, images, token, observer)) as backend,
+        ):
             with opened.writer.lock():
                 adopted = adopt_running_trials(config, opened, run_uid)
-            with contextlib.closing(_make_backend(config, opened.uid, images, observer)) as backend:
-                driver = Driver(config, opened, calibration, adopted, backend, observer, heartbeat)
-                with _stop_on_signals(driver, opened, observer):
-                    driver.run()
-                    if audit_set is not None and not driver.stop_requested:
-                        _audit(opened, backend, audit_set, driver, observer)
+            driver = Driver(config, opened, calibration, adopted, backend, observer, heartbeat)
+            with _stop_on_signals(driver, opened, observer):
+                driver.run()
+                if audit_set is not None and not driver.stop_requested:
+                    _audit(opened, backend, audit_set, driver, observer)
     except BaseException as error:
         # What went wrong says more than that a database is away, which it then may be.
         with contextlib.suppress(StoreError):
@@ -142,7 +147,9 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
 
 
-def _make_backend(config: StudyConfig, study_uid: str, images: SearchImages, observer: SearchObserver) -> Backend:
+def _make_backend(
+    config: StudyConfig, study_uid: str, images: SearchImages, token: FolderToken, observer: SearchObserver
+) -> Backend:
     settings = WorkerSettings(config.to_dict(), study_uid, python_path=_python_path())
     if config.ray.backend == "inline":
         return InlineBackend(dataclasses.replace(settings, device=_choose_inline_device(config)), images)
@@ -150,8 +157,16 @@ def _make_backend(config: StudyConfig, study_uid: str, images: SearchImages, obs
     from flatselect.search.ray_backend import RayBackend
 
     observer.say("starting Ray")
-    backend = RayBackend(config.ray, settings, images)
-    observer.say(f"{backend.info.n_workers} workers on {backend.info.device}")
+    assert config.study.storage is not None
+    backend = RayBackend(
+        config.ray,
+        settings,
+        images,
+        token,
+        passwords=list_passwords(config.study.storage),
+        say=observer.say,
+    )
+    observer.say(f"room for {backend.info.n_workers} workers on {backend.info.device}")
     for note in backend.info.notes:
         observer.say(note)
     return backend

@@ -6,7 +6,6 @@ import sys
 import time
 import traceback
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,7 +94,7 @@ class _TrialInTraining:
         self._settings = settings
         self._candidate = make_candidate(config, assignment.params)
         self._seed = derive_seed(config.study.seed, "trial", assignment.number)
-        self._checkpoint = Path(assignment.checkpoint)
+        self._checkpoint = assignment.checkpoint
         self._curve: list[EpochMeasurement] = []
         dataset = images.train
         train_indices, holdout_indices = self._split(dataset)

@@ -113,6 +113,13 @@ def parse_url(url: str) -> URL:
     return parsed.set(database=str(Path(str(parsed.database)).expanduser().absolute()))
 
 
+def list_passwords(url: str) -> list[str]:
+    """The passwords in a database URL: before the host, and among its parameters, as libpq takes them."""
+    parsed = make_url(url)
+    given = [parsed.password, *(value for name, value in parsed.query.items() if "password" in name)]
+    return [str(password) for password in given if password]
+
+
 def hide_password(url: str) -> str:
     """The URL as it may be shown and logged."""
     try:

@@ -29,12 +29,7 @@ def ensure_schema(engine: Engine) -> None:
         if current == HEAD_REVISION:
             return
         config = _make_config(connection)
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if current is not None and current not in known:
-            raise StoreError(
-                f"{show_url(engine)}: made by a newer flatselect (tables of version {current}, this one knows up to "
-                f"{HEAD_REVISION}); pip install -U flatselect"
-            )
+        _check_known(current, config, engine)
         command.upgrade(config, "head")
 
 
@@ -42,6 +37,18 @@ def has_schema(engine: Engine) -> bool:
     """Whether the database holds our tables, of any version."""
     with open_transaction(engine) as connection:
         return _read_revision(connection) is not None
+
+
+def read_schema_version(engine: Engine) -> str | None:
+    """The version of our tables; None where there are none yet. An older one is upgraded by the next search.
+
+    Raises:
+        StoreError: The database was made by a newer flatselect.
+    """
+    with open_transaction(engine) as connection:
+        current = _read_revision(connection)
+        _check_known(current, _make_config(connection), engine)
+    return current
 
 
 def write_revision(message: str, url: str) -> None:
@@ -58,6 +65,15 @@ def _make_config(connection: Connection) -> Config:
     config.set_main_option("script_location", "flatselect.store:migrations")
     config.attributes["connection"] = connection
     return config
+
+
+def _check_known(revision: str | None, config: Config, engine: Engine) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StoreError(
+            f"{show_url(engine)}: made by a newer flatselect (tables of version {revision}, this one knows up to "
+            f"{HEAD_REVISION}); pip install -U flatselect"
+        )
 
 
 def _lock(connection: Connection) -> None:

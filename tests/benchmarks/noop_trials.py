@@ -3,12 +3,10 @@
 import contextlib
 import math
 import random
+import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from flatselect.config import StudyConfig
@@ -50,9 +48,8 @@ def make_study(folder: Path, *overrides: str) -> StudyConfig:
 class NoopWorker:
     """Answers like `TrialWorker`, at once: scores rise to an end that the learning rate decides, with some noise."""
 
-    def __init__(self, settings: WorkerSettings, images: SearchImages, *, seconds: float = 0.0) -> None:
+    def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
         self._epochs = StudyConfig.from_dict(settings.config).training.epochs
-        self._seconds = seconds
 
     def start(self, assignment: TrialAssignment) -> TrialReport:
         self._assignment, self._epoch = assignment, 0
@@ -60,8 +57,6 @@ class NoopWorker:
         return TrialReport(assignment.number, assignment.attempt, 0)
 
     def train_epoch(self) -> TrialReport:
-        if self._seconds:
-            time.sleep(self._seconds)
         self._epoch += 1
         measured = make_measurement(self._assignment, self._epoch, self._epochs, self._random)
         return TrialReport(
@@ -111,12 +106,19 @@ def make_measurement(
 
 
 @contextlib.contextmanager
-def noop_workers(seconds: float = 0.0) -> Iterator[None]:
-    """Searches in the block, inline or on Ray, train nothing; an epoch takes `seconds`."""
+def noop_workers() -> Iterator[None]:
+    """Searches in the block, inline or on Ray, train nothing."""
     from flatselect.search import ray_backend
 
-    worker: Any = partial(NoopWorker, seconds=seconds) if seconds else NoopWorker
-    with patch.object(inline_backend, "TrialWorker", worker), patch.object(ray_backend, "TrialWorker", NoopWorker):
+    class NoopRayWorker(NoopWorker):
+        get_ready = ray_backend.RayTrialWorker.get_ready
+
+    # This file is no package that Ray's workers could import.
+    ray_backend.ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with (
+        patch.object(inline_backend, "TrialWorker", NoopWorker),
+        patch.object(ray_backend, "RayTrialWorker", NoopRayWorker),
+    ):
         yield
 
 

@@ -21,6 +21,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -112,7 +113,7 @@ def print_cost(options: argparse.Namespace) -> None:
 
 
 def time_flatselect(trials: int, epochs: int, *overrides: str) -> float:
-    """Trials a second between the first trial's start and the last one's end: Ray's own start does not count."""
+    """Trials a second from the first one's start to the last one's end: Ray's and its workers' start does not count."""
     watch = Watch()
     with temporary_folder() as folder, noop_workers():
         config = make_study(folder, f"study.trials={trials}", f"training.epochs={epochs}", MARGIN, *overrides)
@@ -121,12 +122,16 @@ def time_flatselect(trials: int, epochs: int, *overrides: str) -> float:
 
 
 class Watch:
-    """An observer that keeps the driver's own count of seconds."""
+    """An observer that takes the time from the first running trial on."""
 
+    started: float | None = None
     seconds = 0.0
 
     def show(self, status: Any) -> None:
-        self.seconds = max(self.seconds, status.seconds)
+        if self.started is not None:
+            self.seconds = time.perf_counter() - self.started
+        elif status.running:
+            self.started = time.perf_counter()
 
     def say(self, message: str) -> None:
         pass
@@ -157,6 +162,7 @@ class ThreadBackend:
     def __init__(self, n_workers: int, settings: WorkerSettings) -> None:
         self.info = BackendInfo("threads", n_workers, "cpu")
         self._replies: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
+        self.idle = deque(range(n_workers))
         self._requests: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(n_workers)]
         self.busy: list[list[tuple[float, float]]] = [[] for _ in range(n_workers)]
         for worker in range(n_workers):
@@ -175,13 +181,16 @@ class ThreadBackend:
     def request(self, worker: int, method: str, *arguments: Any) -> None:
         self._requests[worker].put((method, arguments))
 
+    def scale(self, n_wanted: int) -> None:
+        """There are as many as there are."""
+
     def wait(self, timeout: float) -> list[tuple[int, Reply]]:
-        try:
-            replies = [self._replies.get(timeout=timeout)]
+        replies: list[tuple[int, Reply]] = []
+        with contextlib.suppress(queue.Empty):
+            replies.append(self._replies.get(timeout=timeout))
             while True:
                 replies.append(self._replies.get_nowait())
-        except queue.Empty:
-            return replies if "replies" in locals() else []
+        return replies
 
     def share(self, dataset: Dataset) -> Dataset:
         return dataset

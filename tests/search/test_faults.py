@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError, StoreError
 from flatselect.search.events import SearchStatus
-from flatselect.search.ray_backend import _count_workers_on
+from flatselect.search.ray_cluster import count_workers_on
 from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
 
@@ -159,4 +159,4 @@ def test_inline_on_a_gpu_that_is_not_there_is_refused(make_study: MakeStudy) -> 
 def test_workers_are_counted_as_ray_can_place_them(
     node: dict[str, float], cpus: float, gpus: float, n_workers: int
 ) -> None:
-    assert _count_workers_on(node, cpus, gpus) == n_workers
+    assert count_workers_on(node, cpus, gpus) == n_workers

@@ -11,6 +11,7 @@ from searching import MakeStudy
 from flatselect.config import RaySection
 from flatselect.data.loading import load_training_set
 from flatselect.errors import SearchError
+from flatselect.search.checkpoint_folder import FolderToken
 from flatselect.search.protocol import SearchImages, TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
 
@@ -27,9 +28,18 @@ def _local_ray() -> Iterator[None]:
 
 def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:
     config = make_study()
+    assert config.study.checkpoints is not None
     dataset = load_training_set(config.data, config.study.seed)
     settings = WorkerSettings(config.to_dict(), "uid")
-    return RayBackend(RaySection(**options), settings, SearchImages(dataset))
+    return RayBackend(RaySection(**options), settings, SearchImages(dataset), FolderToken(config.study.checkpoints))
+
+
+def take_worker(backend: RayBackend) -> int:
+    """Waits until a worker is ready."""
+    backend.scale(1)
+    while not backend.idle:
+        assert backend.wait(5.0) == []
+    return backend.idle.popleft()
 
 
 @pytest.mark.usefixtures("_local_ray")
@@ -62,18 +72,23 @@ def test_a_dead_worker_is_replaced_and_its_successor_resumes(make_study: MakeStu
             0, 1, {"width": 4, "learning_rate": 0.05, "block": "plain"}, False, f"{tmp_path}/c.pt"
         )
 
-        def ask(method: str, *arguments: object) -> object:
-            backend.request(0, method, *arguments)
+        def ask(worker: int, method: str, *arguments: object) -> object:
+            backend.request(worker, method, *arguments)
             while not (replies := backend.wait(5.0)):
                 pass
             return replies[0][1]
 
-        started = ask("start", assignment)
+        first = take_worker(backend)
+        started = ask(first, "start", assignment)
         assert started.epoch == 0
-        assert ask("train_epoch").epoch == 1
+        assert ask(first, "train_epoch").epoch == 1
         os.kill(started.pid, signal.SIGKILL)
-        assert isinstance(ask("train_epoch"), WorkerLost)
-        resumed = ask("start", TrialAssignment(0, 2, assignment.params, False, assignment.checkpoint))
+        lost = ask(first, "train_epoch")
+        assert isinstance(lost, WorkerLost)
+        assert "actor died" in lost.reason
+        second = take_worker(backend)
+        assert second != first
+        resumed = ask(second, "start", TrialAssignment(0, 2, assignment.params, False, assignment.checkpoint))
         assert (resumed.epoch, resumed.resumed_at, resumed.attempt) == (1, 1, 2)
         assert [m.epoch for m in resumed.measurements] == [1]
         assert resumed.pid != started.pid

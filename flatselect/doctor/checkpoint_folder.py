@@ -1,0 +1,84 @@
+"""The folder of the checkpoints: whether it can be written, and has room for them."""
+
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import optuna
+import psutil
+
+from flatselect.config import StudyConfig
+from flatselect.data.dataset import Dataset
+from flatselect.doctor.finding import Finding
+from flatselect.errors import ModelError
+from flatselect.models.factories import build_model
+from flatselect.search_space import suggest
+from flatselect.training.seeding import seeded
+
+_SUBJECT = "checkpoints"
+_TRIED_CANDIDATES = 5
+# Weights and, at most, the two moments of Adam, each a float32.
+_BYTES_PER_PARAMETER = 3 * 4
+
+
+def check_checkpoint_folder(config: StudyConfig, dataset: Dataset) -> Finding:
+    """Whether checkpoints can be written, and about how much room all trials need.
+
+    Args:
+        config: The study.
+        dataset: Its training images; candidates are built for their shape and classes.
+    """
+    folder = Path(str(config.study.checkpoints))
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        found = f"{folder}: nothing can be written in {existing} ({error.strerror})"
+        return Finding(_SUBJECT, "problem", found, "give another folder: --set study.checkpoints=FOLDER")
+    try:
+        n_parameters = find_largest_candidate(config, dataset)
+    except ModelError as error:
+        return Finding(_SUBJECT, "problem", f"{folder}: how large they are is not known, no candidate can be: {error}")
+    needed = n_parameters * _BYTES_PER_PARAMETER * (config.study.trials + config.study.retrain_top)
+    free = psutil.disk_usage(str(existing)).free
+    found = f"{folder}: {_show_bytes(free)} free, {config.study.trials} trials need about {_show_bytes(needed)}"
+    if needed > free:
+        return Finding(_SUBJECT, "problem", found, "free some, or give another folder: --set study.checkpoints=FOLDER")
+    if 2 * needed > free:
+        return Finding(_SUBJECT, "warning", found, "free some, or give another folder: --set study.checkpoints=FOLDER")
+    return Finding(_SUBJECT, "ok", found)
+
+
+def find_largest_candidate(config: StudyConfig, dataset: Dataset) -> int:
+    """The parameters of the largest of a few random candidates.
+
+    Raises:
+        ModelError: None of them can be built.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # for `module:function` models, as in a search
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=config.study.seed))
+    sizes: list[int] = []
+    for _ in range(_TRIED_CANDIDATES):
+        candidate = suggest(study.ask(), config)
+        try:
+            with seeded(config.study.seed):
+                model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
+        except ModelError as error:
+            last_error = error
+        else:
+            sizes.append(sum(math.prod(parameter.shape) for parameter in model.parameters()))
+    if not sizes:
+        raise last_error
+    return max(sizes)
+
+
+def _show_bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.3g} {unit}" if number < 1000 else f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} TiB"

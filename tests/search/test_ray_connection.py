@@ -1,0 +1,52 @@
+"""Clusters that cannot be joined: what is said, and what mends it."""
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+from ray_nodes import NodeCluster
+
+from flatselect.config import RaySection
+from flatselect.errors import SearchError
+from flatselect.search.ray_cluster import connect
+
+pytestmark = pytest.mark.ray
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    with socket.socket() as taken:  # and does not listen
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SearchError, match=f"Ray cannot be reached at '{address}'.*ray start --head"):
+            connect(RaySection(address=address), (), None)
+
+
+def search(folder: Path, address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: Ray reads its authentication when it is imported."""
+    (folder / "tiny.toml").write_text(TINY)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = ["search", str(folder / "tiny.toml"), "--backend", "ray", "--ray-address", address]
+    return subprocess.run(
+        [sys.executable, "-m", "flatselect", *command],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_token_that_is_not_given_is_asked_for(tmp_path: Path) -> None:
+    token = "0123456789abcdef" * 4
+    with closing(NodeCluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)) as cluster:
+        refused = search(tmp_path, cluster.address)
+        assert refused.returncode == 1
+        assert f"Ray at '{cluster.address}' does not let this process in" in refused.stderr
+        assert "RAY_AUTH_MODE=token" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        let_in = search(tmp_path, cluster.address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+        assert "do not fit" in let_in.stderr  # the head has no CPUs: it was joined

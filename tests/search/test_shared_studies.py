@@ -1,0 +1,171 @@
+"""Two drivers on one study, in one PostgreSQL database."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psycopg
+import pytest
+from searching import Listener, MakeStudy, comparable, open_reader, read_weights
+
+from flatselect.config import StudyConfig
+from flatselect.search.events import SearchStatus
+from flatselect.search.run import run_search
+from flatselect.store.run_records import AttemptRecord
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.end_to_end]
+# Which parameters a trial gets must not depend on who asks for it.
+RANDOM = "study.sampler=random"
+
+
+class Driver:
+    """`flatselect search` in a process of its own."""
+
+    def __init__(self, config: StudyConfig, url: str, *overrides: str) -> None:
+        assert config.study.storage is not None
+        assert config.study.checkpoints is not None
+        folder = Path(config.study.checkpoints).parent
+        settings = [f"study.storage={url}", f"study.checkpoints={config.study.checkpoints}", RANDOM, *overrides]
+        command = [sys.executable, "-m", "flatselect", "search", str(folder / "tiny.toml"), "--json"]
+        command += [part for setting in settings for part in ("--set", setting)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(self) -> dict[str, Any]:
+        output, self.messages = self.process.communicate(timeout=300)
+        assert self.process.returncode == 0, self.messages
+        return dict(json.loads(output))
+
+
+@pytest.fixture
+def drivers() -> Iterator[list[Driver]]:
+    started: list[Driver] = []
+    yield started
+    for driver in started:
+        driver.process.kill()
+        driver.process.communicate()
+
+
+def read_attempts(url: str) -> list[AttemptRecord]:
+    with closing(open_reader(url)) as reader:
+        return reader.attempts()
+
+
+def wait_for_epochs(url: str, n_epochs: int) -> None:
+    """Until the trials that run have so many epochs together."""
+    count = (
+        "SELECT count(*) FROM flatselect_measurements "
+        "JOIN flatselect_attempts USING (study_uid, trial_number, attempt) WHERE outcome = 'running'"
+    )
+    for _ in range(600):
+        time.sleep(0.2)
+        with psycopg.connect(url) as connection, contextlib.suppress(psycopg.errors.UndefinedTable):
+            row = connection.execute(count).fetchone()
+            if row is not None and row[0] >= n_epochs:
+                return
+    raise AssertionError("the driver did not begin")
+
+
+def test_two_drivers_share_the_trials(make_study: MakeStudy, postgresql_url: str, drivers: list[Driver]) -> None:
+    alone = make_study(RANDOM, folder="alone")
+    expected = run_search(alone)
+    shared = make_study(folder="shared")
+    drivers += [Driver(shared, postgresql_url) for _ in range(2)]
+    results = [driver.finish() for driver in drivers]
+    attempts = read_attempts(postgresql_url)
+    assert [(a.trial_number, a.attempt) for a in attempts] == [(number, 1) for number in range(8)]
+    assert {a.outcome for a in attempts} <= {"complete", "pruned"}
+    assert len({a.run_uid for a in attempts}) == 2, "one of the two did nothing"
+    with closing(open_reader(postgresql_url)) as reader:
+        trials = reader.trials(include_audits=True)
+        curves, weights = reader.measurements(), read_weights(reader)
+        assert [run.outcome for run in reader.runs()] == ["complete", "complete"]
+        assert all(trial.prediction is not None and trial.audit_test_score is not None for trial in trials)
+    assert [t.params for t in trials] == [t.params for t in expected.trials]
+    assert [t.is_calibration for t in trials] == [t.is_calibration for t in expected.trials]
+    # Whether one is pruned depends on which trials had finished; what it trained up to there does not.
+    with closing(open_reader(str(alone.study.storage))) as reader:
+        for number, curve in reader.measurements().items():
+            n_epochs = min(len(curve), len(curves[number]))
+            assert [m.train_loss for m in curve[:n_epochs]] == [m.train_loss for m in curves[number][:n_epochs]]
+        for number, state in read_weights(reader).items():
+            if len(curves[number]) == len(reader.measurements(number)[number]):
+                assert all(tensor.equal(weights[number][name]) for name, tensor in state.items())
+    # One calibrator: the predictions of both drivers are of the same.
+    assert results[0]["calibrator"] == results[1]["calibrator"] != None  # noqa: E711
+    assert expected.calibrator is not None
+    assert results[0]["calibrator"]["n_groups"] == expected.calibrator["n_groups"]
+
+
+def test_what_a_killed_driver_ran_goes_to_the_other_while_it_runs(
+    make_study: MakeStudy, postgresql_url: str, drivers: list[Driver]
+) -> None:
+    config = make_study("study.trials=12", folder="shared")
+    first = Driver(config, postgresql_url, "study.trials=12", "training.epochs=6")
+    drivers.append(first)
+    wait_for_epochs(postgresql_url, 2)
+    second = Driver(config, postgresql_url, "study.trials=12", "training.epochs=6")
+    drivers.append(second)
+    while len({attempt.run_uid for attempt in read_attempts(postgresql_url)}) < 2:
+        time.sleep(0.2)
+    first.process.send_signal(signal.SIGKILL)
+    second.finish()
+    attempts = read_attempts(postgresql_url)
+    lost = [attempt for attempt in attempts if attempt.outcome == "lost"]
+    assert len(lost) == 1
+    assert [a.outcome for a in attempts if a.trial_number == lost[0].trial_number and a.attempt == 2] != []
+    assert f"trial {lost[0].trial_number}: its driver died; attempt 2 follows" in second.messages
+    with closing(open_reader(postgresql_url)) as reader:
+        assert [run.outcome for run in reader.runs()] == ["died", "complete"]
+        assert [t.state in ("COMPLETE", "PRUNED") for t in reader.trials(include_audits=False)] == [True] * 12
+
+
+def test_a_driver_that_hung_leaves_its_trials_to_who_took_them(
+    make_study: MakeStudy, postgresql_url: str, drivers: list[Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flatselect.search.recovery.STALE_SECONDS", 3.0)
+    config = make_study(f"study.storage={postgresql_url}", RANDOM, "training.epochs=6", folder="shared")
+    hung = Driver(config, postgresql_url, "training.epochs=6")
+    drivers.append(hung)
+    wait_for_epochs(postgresql_url, 2)
+    hung.process.send_signal(signal.SIGSTOP)
+    (taken,) = [a.trial_number for a in read_attempts(postgresql_url) if a.outcome == "running"]
+    time.sleep(4)
+    listener = Listener()
+    result = run_search(config, listener)
+    hung.process.send_signal(signal.SIGCONT)
+    _, messages = hung.process.communicate(timeout=120)
+    assert hung.process.returncode == 1
+    assert "another process took this search for dead" in messages
+    assert "Traceback" not in messages
+    assert result.trials[taken].attempts == 2
+    assert [t.attempts for t in result.trials if t.number != taken] == [1] * 7
+    study = optuna.load_study(study_name="tiny", storage=postgresql_url.replace("postgresql:", "postgresql+psycopg:"))
+    assert all(trial.state.is_finished() for trial in study.trials)
+    study._storage._backend.engine.dispose()
+    undisturbed = run_search(make_study(RANDOM, "training.epochs=6", folder="alone"))
+    assert comparable(result, "attempts") == comparable(undisturbed, "attempts")
+
+
+def test_a_trial_that_somebody_ended_by_hand_is_left_to_them(make_study: MakeStudy) -> None:
+    """Needs no server: the driver hears of it when it reports."""
+    config = make_study()
+
+    class TellFifth(Listener):
+        def show(self, status: SearchStatus) -> None:
+            if 5 in status.running and status.running[5] == 1:
+                study = optuna.load_study(study_name="tiny", storage=config.study.storage)
+                study.tell(5, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+    listener = TellFifth()
+    result = run_search(config, listener)
+    assert "trial 5: was ended by another process, and is left to it" in listener.messages
+    assert [t.state for t in result.trials].count("FAIL") == 1
+    assert result.trials[5].state == "FAIL"
