@@ -21,7 +21,7 @@ from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
-from flatselect.store.patient_storage import ASKED_ATTRIBUTE
+from flatselect.store.driver_storage import ASKED_ATTRIBUTE
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
 
 STALE_SECONDS = 60.0
@@ -55,7 +55,7 @@ def start_run(config: StudyConfig, opened: OpenStudy) -> str:
         judge,
         machine=_identify_machine(),
     )
-    opened.storage.backend.run_uid = run_uid
+    opened.storage.run_uid = run_uid
     return run_uid
 
 

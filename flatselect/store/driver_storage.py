@@ -5,12 +5,12 @@ of a driver's time. Here trials are kept in memory, and what is set of a running
 """
 
 import time
+import uuid
 from bisect import insort
 from collections.abc import Callable, Container, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from json import dumps
 from typing import Any
 
@@ -21,41 +21,15 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Executable, Table, bindparam, select, update
+from sqlalchemy import Connection, Executable, Table
 
+from flatselect.store import optuna_rows
 from flatselect.store.engine import is_shared
 from flatselect.store.patience import Result
 from flatselect.store.patient_storage import PatientStorage, find_cause
-from flatselect.store.upserts import make_upsert
 
+ASKED_ATTRIBUTE = "flatselect:asked_by"
 _LOOK_SECONDS = 1.0
-_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
-_TRIALS: Any = models.TrialModel.__table__
-_PARAMS: Any = models.TrialParamModel.__table__
-_VALUES: Any = models.TrialValueModel.__table__
-_REPORTS: Any = models.TrialIntermediateValueModel.__table__
-_USER_ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
-_SYSTEM_ATTRIBUTES: Any = models.TrialSystemAttributeModel.__table__
-# Which column says, beside the trial's id, what a row is of.
-_KEYS: dict[Table, str] = {
-    _PARAMS: "param_name",
-    _VALUES: "objective",
-    _REPORTS: "step",
-    _USER_ATTRIBUTES: "key",
-    _SYSTEM_ATTRIBUTES: "key",
-}
-# Built once: building a statement takes longer than running it.
-_IDS: Any = bindparam("ids", expanding=True)
-_SELECT_UNFINISHED = select(_TRIALS.c.trial_id).where(_TRIALS.c.trial_id.in_(_IDS), _TRIALS.c.state.in_(_UNFINISHED))
-_SELECT_STATE = select(_TRIALS.c.state).where(_TRIALS.c.trial_id == bindparam("id"))
-_UPDATE_STATE = (
-    update(_TRIALS)
-    .where(_TRIALS.c.trial_id == bindparam("id"), _TRIALS.c.state.in_(_UNFINISHED))
-    .values(state=bindparam("new_state"), datetime_complete=bindparam("completed"))
-)
-_SELECT_NEWS = select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
-    _TRIALS.c.study_id == bindparam("study_id"), (_TRIALS.c.trial_id > bindparam("last")) | _TRIALS.c.trial_id.in_(_IDS)
-)
 
 
 @dataclass
@@ -97,13 +71,23 @@ class DriverStorage(BaseStorage):
     a driver calls it before it asks a worker to go on. A process that dies in between has not asked, and its successor
     reports again what the database lacks. What other processes do is looked for in every `get_all_trials`: trials that
     they added or ended, and where running ones are asked for, what they have set of theirs.
+
+    A trial carries from its first moment who asked for it: one whose answer was lost is found again and not made twice,
+    and one whose asker died is known as that one's.
+
+    Attributes:
+        backend: Optuna's storage on the same database.
+        run_uid: Who asks for trials; None if that is not to be remembered.
     """
 
     def __init__(self, backend: PatientStorage) -> None:
         self.backend = backend
+        self.run_uid: str | None = None
         self._studies: dict[int, _KnownTrials] = {}
         self._study_of: dict[int, int] = {}  # by trial's id
-        self._pending: dict[Table, dict[tuple[int, str | int], dict[str, Any]]] = {table: {} for table in _KEYS}
+        self._pending: dict[Table, dict[tuple[int, str | int], dict[str, Any]]] = {
+            table: {} for table in optuna_rows.KEYS
+        }
 
     def flush(self) -> None:
         """Writes what was set, all of it or nothing; what could not be written is kept.
@@ -119,7 +103,7 @@ class DriverStorage(BaseStorage):
     def _write_pending(self, connection: Connection) -> None:
         trial_ids = {trial_id for rows in self._pending.values() for trial_id, _ in rows}
         if trial_ids and is_shared(self.backend.engine):
-            ended = trial_ids.difference(connection.scalars(_SELECT_UNFINISHED, {"ids": list(trial_ids)}))
+            ended = trial_ids.difference(connection.scalars(optuna_rows.SELECT_UNFINISHED, {"ids": list(trial_ids)}))
             if ended:
                 self._forget(ended)
                 raise UpdateFinishedTrialError(f"another process has ended trials {sorted(ended)}")
@@ -128,7 +112,7 @@ class DriverStorage(BaseStorage):
     def _write_rows(self, connection: Connection) -> None:
         for table, rows in self._pending.items():
             if rows:
-                connection.execute(_make_upsert(table, connection.dialect.name), list(rows.values()))
+                connection.execute(optuna_rows.make_row_upsert(table, connection.dialect.name), list(rows.values()))
 
     def _clear(self) -> None:
         for rows in self._pending.values():
@@ -136,11 +120,39 @@ class DriverStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.flush()
-        trial = self.backend._create_new_trial(study_id, template_trial)
+        if template_trial is None and self.run_uid is not None:
+            trial = self._ask(study_id, (ASKED_ATTRIBUTE, f"{self.run_uid}/{uuid.uuid4().hex}"))
+        else:
+            trial = self.backend._create_new_trial(study_id, template_trial)
         self._put(study_id, trial)
         if trial.state == TrialState.WAITING:
             self._studies[study_id].foreign.add(trial._trial_id)
         return trial._trial_id
+
+    def _ask(self, study_id: int, mark: tuple[str, str]) -> FrozenTrial:
+        started = datetime.now()  # Optuna's clock
+        is_repeated = False
+
+        def ask(connection: Connection) -> tuple[int, int]:
+            nonlocal is_repeated
+            was_repeated, is_repeated = is_repeated, True
+            made = optuna_rows.find_marked_trial(connection, study_id, mark) if was_repeated else None
+            return made or optuna_rows.insert_trial(connection, study_id, started, mark)
+
+        trial_id, number = self._transact(ask)
+        return FrozenTrial(
+            number=number,
+            trial_id=trial_id,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=started,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs=dict([mark]),
+            system_attrs={},
+            intermediate_values={},
+        )
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -151,22 +163,22 @@ class DriverStorage(BaseStorage):
         trial.params = trial.params | {param_name: distribution.to_external_repr(param_value_internal)}
         trial.distributions = trial.distributions | {param_name: distribution}
         value = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
-        self._add(_PARAMS, trial_id, param_name, value)
+        self._add(optuna_rows.PARAMS, trial_id, param_name, value)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         trial, _ = self._own(trial_id)
         trial.intermediate_values = trial.intermediate_values | {step: intermediate_value}
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(intermediate_value)
-        self._add(_REPORTS, trial_id, step, {"intermediate_value": stored, "intermediate_value_type": kind})
+        self._add(optuna_rows.REPORTS, trial_id, step, {"intermediate_value": stored, "intermediate_value_type": kind})
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         trial, _ = self._own(trial_id)
-        self._add(_USER_ATTRIBUTES, trial_id, key, {"value_json": dumps(value)})
+        self._add(optuna_rows.USER_ATTRIBUTES, trial_id, key, {"value_json": dumps(value)})
         trial.user_attrs = trial.user_attrs | {key: value}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         trial, _ = self._own(trial_id)
-        self._add(_SYSTEM_ATTRIBUTES, trial_id, key, {"value_json": dumps(value)})
+        self._add(optuna_rows.SYSTEM_ATTRIBUTES, trial_id, key, {"value_json": dumps(value)})
         trial.system_attrs = trial.system_attrs | {key: value}
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -190,16 +202,16 @@ class DriverStorage(BaseStorage):
             ended.values = list(values)
             for objective, value in enumerate(values):
                 stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                self._add(_VALUES, trial._trial_id, objective, {"value": stored, "value_type": kind})
+                self._add(optuna_rows.VALUES, trial._trial_id, objective, {"value": stored, "value_type": kind})
         is_repeated = False
 
         def write(connection: Connection) -> None:
             nonlocal is_repeated
             was_repeated, is_repeated = is_repeated, True
             change = {"id": trial._trial_id, "new_state": state, "completed": ended.datetime_complete}
-            if not connection.execute(_UPDATE_STATE, change).rowcount and not (
+            if not connection.execute(optuna_rows.UPDATE_STATE, change).rowcount and not (
                 # The first try ended the trial, and only its answer was lost.
-                was_repeated and connection.scalar(_SELECT_STATE, {"id": trial._trial_id}) == state
+                was_repeated and connection.scalar(optuna_rows.SELECT_STATE, {"id": trial._trial_id}) == state
             ):
                 self._forget({trial._trial_id})
                 raise UpdateFinishedTrialError(f"another process has ended trial {trial.number}")
@@ -214,7 +226,7 @@ class DriverStorage(BaseStorage):
         trial = self._studies[study_id].by_id[trial_id]
         if trial.state.is_finished():
             return trial
-        state = self._read(_SELECT_STATE, id=trial_id)[0].state
+        state = self._read(optuna_rows.SELECT_STATE, id=trial_id)[0].state
         if state != trial.state or trial_id in self._studies[study_id].foreign:
             self._put(study_id, trial := self.backend.get_trial(trial_id))
         # A handle of the trial adds to what it was given.
@@ -251,8 +263,11 @@ class DriverStorage(BaseStorage):
             for trial in self.backend.get_all_trials(study_id, deepcopy=False):
                 self._put_foreign(study_id, trial)
                 known.last_id = max(known.last_id, trial._trial_id)
-        elif any(state in states for state in _UNFINISHED) or time.monotonic() - known.looked_at > _LOOK_SECONDS:
-            news = self._read(_SELECT_NEWS, study_id=study_id, last=known.last_id, ids=list(known.foreign))
+        elif (
+            any(state in states for state in optuna_rows.UNFINISHED)
+            or time.monotonic() - known.looked_at > _LOOK_SECONDS
+        ):
+            news = self._read(optuna_rows.SELECT_NEWS, study_id=study_id, last=known.last_id, ids=list(known.foreign))
             open_ids = set()
             for trial_id, state in news:
                 known.last_id = max(known.last_id, trial_id)
@@ -303,7 +318,7 @@ class DriverStorage(BaseStorage):
         return self._study_of[trial_id]
 
     def _add(self, table: Table, trial_id: int, key: str | int, values: dict[str, Any]) -> None:
-        self._pending[table][trial_id, key] = {"trial_id": trial_id, _KEYS[table]: key, **values}
+        self._pending[table][trial_id, key] = {"trial_id": trial_id, optuna_rows.KEYS[table]: key, **values}
 
     def _forget(self, trial_ids: set[int]) -> None:
         """Nothing of these trials is to be written any more."""
@@ -349,10 +364,3 @@ def _read_number(trial: FrozenTrial) -> int:
 
 
 _copy_deeply = deepcopy  # `get_all_trials` has an argument of that name
-
-
-@cache
-def _make_upsert(table: Table, dialect: str) -> Any:
-    key = ("trial_id", _KEYS[table])
-    own = {column.name for column in table.primary_key}
-    return make_upsert(table, dialect, key, tuple(c.name for c in table.columns if c.name not in {*key, *own}))

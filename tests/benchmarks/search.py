@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -117,7 +118,8 @@ def time_flatselect(trials: int, epochs: int, *overrides: str) -> float:
     watch = Watch()
     with temporary_folder() as folder, noop_workers():
         config = make_study(folder, f"study.trials={trials}", f"training.epochs={epochs}", MARGIN, *overrides)
-        run_search(config, watch)
+        result = run_search(config, watch)
+    assert len(result.trials) == trials, result.stopped_because
     return trials / watch.seconds
 
 
@@ -141,19 +143,22 @@ def print_rates(options: argparse.Namespace) -> None:
     n = options.trials
     for epochs in options.epochs:
         print(f"no-op trials of {epochs} epochs a second, TPE, SQLite, 2 workers where there are several ({n} trials)")
-        rates = {
-            "flatselect, inline": time_flatselect(n, epochs, "ray.backend=inline"),
-            "flatselect, Ray actors": time_flatselect(n, epochs, "ray.workers=2"),
-            "study.optimize(n_jobs=2)": search_peers.time_optimize(n, epochs),
-            "plain actor pool, ask and tell": search_peers.time_actor_pool(n, epochs),
+        ways: dict[str, Callable[[], float]] = {
+            "flatselect, Ray actors": partial(time_flatselect, n, epochs, "ray.workers=2"),
+            "flatselect, inline": partial(time_flatselect, n, epochs, "ray.backend=inline"),
+            "study.optimize(n_jobs=2)": partial(search_peers.time_optimize, n, epochs),
+            "plain actor pool, ask and tell": partial(search_peers.time_actor_pool, n, epochs),
+            "Ray Tune, OptunaSearch": partial(search_peers.time_ray_tune, options.tune_trials, epochs),
         }
-        try:
-            rates["Ray Tune, OptunaSearch"] = search_peers.time_ray_tune(options.tune_trials, epochs)
-        except ImportError as error:
-            print(f"  Ray Tune left out: {error}")
-        for name, rate in rates.items():
-            ratio = rates["flatselect, Ray actors"] / rate
-            print(f"  {name:32s} {rate:8.2f}   flatselect on Ray is {ratio:6.2f} times as fast", flush=True)
+        own = 0.0
+        for name, measure_rate in ways.items():
+            try:
+                rate = measure_rate()
+            except ImportError as error:
+                print(f"  {name:32s} left out: {error}")
+                continue
+            own = own or rate
+            print(f"  {name:32s} {rate:8.2f}   flatselect on Ray is {own / rate:6.2f} times as fast", flush=True)
 
 
 class ThreadBackend:

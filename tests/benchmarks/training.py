@@ -1,7 +1,7 @@
 """Images a second of training, beside a plain DataLoader loop with the same network and beside the bare step.
 
 python tests/benchmarks/training.py [--device cuda] [--images 5000] [--batch 128] [--compile]
-python tests/benchmarks/training.py --share 1 2 4 8 [--device cuda]     # trials an hour at so many processes to a device
+python tests/benchmarks/training.py --share 1 2 4 8 [--device cuda]     # trials an hour, so many at once on a device
 
 Images are noise of 3×32×32, networks ResNet-18 (torchvision's, its stem made for small images) and the built-in cnn;
 augmentation is flip+shift in all. The *bare step* is forward, backward and optimizer on one batch that lies on the
