@@ -80,8 +80,14 @@ class StudySection(Section):
     checkpoints: str | None = Field(
         None, description="folder or fsspec URL that all nodes share; default: NAME-checkpoints beside the study file"
     )
+    logs: str | None = Field(None, description="folder of log files, one of each process; default: none are written")
+    log_json: bool = Field(False, description="log lines are JSON objects")
     trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")
     timeout: Positive | None = Field(None, description="seconds after which no new trial starts")
+    trial_timeout: Positive | None = Field(
+        None,
+        description="seconds that an attempt may take; then the trial fails and its worker is replaced",
+    )
     sampler: Literal["tpe", "random", "gp", "nsga2"] = "tpe"
     population: Annotated[int, Field(ge=2)] = Field(16, description="of nsga2: trials a generation")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -132,6 +132,7 @@ class TrialRecord:
         failure: Why the trial failed; None unless state is "FAIL".
         model: The architecture in short.
         seconds: Time spent training and measuring.
+        retries: The failed trial whose candidate this one tries again, because a user asked for it.
     """
 
     number: int
@@ -147,6 +148,12 @@ class TrialRecord:
     model: str = ""
     seconds: float = 0.0
     retrains: int | None = None
+    retries: int | None = None
+
+    @property
+    def is_repetition(self) -> bool:
+        """Whether its candidate was another trial's before: then it does not count among `study.trials`."""
+        return self.retrains is not None or self.retries is not None
 
     def to_json(self) -> dict[str, Any]:
         """The trial's object in `--json` output. Programs rely on these names: add to them, never rename."""
@@ -164,6 +171,7 @@ class TrialRecord:
             "epochs": self.epochs,
             "is_calibration": self.is_calibration,
             "retrains": self.retrains,
+            "retries": self.retries,
             "n_parameters": measured and measured.n_parameters,
             "latency_ms": read("latency_ms"),
             "train_score": read("train_score"),

@@ -17,7 +17,7 @@ from flatselect.file_location import is_url
 from flatselect.search_space import find_problems
 
 _MISSING = "is missing"
-_PATH_KEYS = (("data", "root"), ("study", "checkpoints"), ("calibration", "artifact"))
+_PATH_KEYS = (("data", "root"), ("study", "checkpoints"), ("study", "logs"), ("calibration", "artifact"))
 _PREFIXED_PATH_KEYS = (("data", "train"), ("data", "audit"), ("data", "unlabeled"))
 _SQLITE = "sqlite:///"
 

@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 VERBS = {
     "search": Verb("flatselect.cli.search", "search", "Run a study, or go on with it."),
     "query": Verb("flatselect.cli.query", "query", "Print the trials or epochs of a study."),
+    "trials": Verb("flatselect.cli.trials", "trials", "Show, retry or end the trials of a study."),
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
     "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
@@ -42,8 +43,9 @@ class LazyGroup(click.Group):
             return None
         module, function, _ = VERBS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), function)
-        if not any(parameter.name == "debug" for parameter in command.params):
-            command.params.append(_make_debug_option())
+        for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            if not any(parameter.name == "debug" for parameter in each.params):
+                each.params.append(_make_debug_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

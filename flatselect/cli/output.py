@@ -139,6 +139,8 @@ def _describe_network(trial: TrialRecord, *, has_costs: bool) -> str:
     role = "calibration trial" if trial.is_calibration else ""
     if trial.retrains is not None:
         role = f"trial {trial.retrains} again, on all images"
+    elif trial.retries is not None:
+        role = ", ".join(filter(None, [role, f"trial {trial.retries} tried again"]))
     costs = _describe_costs(trial.measurement) if has_costs and trial.measurement else ""
     return "\n".join(text for text in (trial.model, params, costs, role, failure) if text)
 

@@ -33,6 +33,8 @@ The same command goes on where an interrupted search stopped; a higher --trials 
 @click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override the study file; repeatable."
 )
+@click.option("--logs", type=click.Path(), metavar="DIR", help="Log files, one of each process, go into DIR.")
+@click.option("--log-json", is_flag=True, help="Log lines are JSON objects.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, all else on standard error.")
 def search(
     study: str,
@@ -44,6 +46,8 @@ def search(
     backend: str | None,
     seed: int | None,
     overrides: tuple[str, ...],
+    logs: str | None,
+    log_json: bool,
     as_json: bool,
 ) -> None:
     """Search the networks that STUDY, a TOML file, describes.
@@ -59,6 +63,8 @@ def search(
         "ray.gpus_per_trial": gpus_per_trial,
         "ray.address": ray_address,
         "ray.backend": backend,
+        "study.logs": logs,
+        "study.log_json": "true" if log_json else None,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     config = load_study_file(study, [*overrides, *given])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import signal
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,7 @@ class FolderDataset:
             num_workers=min(self.loader_workers, len(plan)),
             # Its own, or each pass would advance the global generator that dropout draws from.
             generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_ignore_interrupts,
         )
         for batch in loader:
             if isinstance(batch, DataError):
@@ -133,6 +135,11 @@ class _BatchDecoder(LoaderDataset[Tensor | DataError]):
             return torch.stack([_decode_image(self.root / self.files[i].path, self.input_shape) for i in indices])
         except DataError as error:
             return error
+
+
+def _ignore_interrupts(loader_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; whether to stop is for the one that asked for the images to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_folder(

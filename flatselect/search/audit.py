@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flatselect.data.dataset import Dataset
 from flatselect.search.events import SearchObserver, SearchStatus
-from flatselect.search.protocol import AuditReply, AuditRequest, Backend, WorkerLost
+from flatselect.search.protocol import LOADER_LOST, AuditReply, AuditRequest, Backend, WorkerLost
 from flatselect.search.study_identity import OpenStudy
 
 _ATTEMPTS = 2
@@ -48,11 +48,11 @@ def audit_trials(
                 backend.idle.append(worker)
             if isinstance(reply, AuditReply) and reply.score is not None:
                 opened.writer.add_audit(reply.number, reply.score, reply.loss, reply.n_images, audit_set.fingerprint)
-            elif isinstance(reply, AuditReply):
+            elif isinstance(reply, AuditReply) and reply.failure and reply.failure.kind != LOADER_LOST:
                 observer.say(f"trial {request.number}: not audited, {reply.failure}")
             elif attempts_left > 1:
                 waiting.append((request, attempts_left - 1))
             else:
-                observer.say(f"trial {request.number}: not audited, its worker died {_ATTEMPTS} times")
+                observer.say(f"trial {request.number}: not audited, its worker or data loader died {_ATTEMPTS} times")
             status.n_audited += 1
     observer.show(status)

@@ -19,10 +19,11 @@ from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_chec
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.other_drivers import OtherDrivers
-from flatselect.search.protocol import Backend, TrialReport, WorkerLost
+from flatselect.search.protocol import LOADER_LOST, Backend, TrialReport, WorkerLost
 from flatselect.search.recovery import enter_attempt
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
-from flatselect.search.running_trial import FAILURE_ATTRIBUTE, RunningTrial
+from flatselect.search.retrying import has_waiting_retry
+from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_pruner, make_sampler
 from flatselect.search.stopping import ImprovementStop
 from flatselect.search.study_calibration import StudyCalibration
@@ -31,11 +32,12 @@ from flatselect.search.telling import OptunaTeller
 from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
 from flatselect.store.run_records import AttemptOutcome
-from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
+from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
 
 TrialState = optuna.trial.TrialState
 _WAIT_SECONDS = 1.0
 _SHARING_SECONDS = 5.0
+_LOSSES = {WorkerLost.__name__: "worker", LOADER_LOST: "data loader"}
 
 
 class Driver:
@@ -105,9 +107,19 @@ class Driver:
         while self._keep_going():
             for worker, reply in self._backend.wait(_WAIT_SECONDS):
                 self._handle(worker, reply)
+            self._end_overdue()
             if self._heartbeat.was_taken_over:
                 raise SearchError("another process took this search for dead and goes on with it; this one stops")
             self._show()
+
+    def _end_overdue(self) -> None:
+        limit = self._config.study.trial_timeout
+        for worker, running in list(self._running.items()):
+            if limit is not None and time.monotonic() - running.started > limit:
+                del self._running[worker]
+                self._backend.dismiss(worker)
+                reached = f"it took more than {limit:g} seconds (study.trial_timeout), {running.epoch} epochs in"
+                self._fail(running, Failure("TrialTimeout", reached))
 
     def _retrain_best(self) -> None:
         with self._writer.lock():
@@ -130,6 +142,7 @@ class Driver:
         while self._backend.idle and (running := self._next_trial()) is not None:
             worker = self._backend.idle.popleft()
             self._running[worker] = running
+            running.started = time.monotonic()
             self._request(worker, "start", running.make_assignment())
         n_wanted = len(self._running) + self._count_startable()
         self._backend.scale(n_wanted)
@@ -182,7 +195,7 @@ class Driver:
         if self._n_to_retrain:
             return self._n_to_retrain
         if self._book.n_searched >= options.trials or self._is_enough():
-            return 0
+            return int(has_waiting_retry(self._study))
         return options.trials - self._book.n_searched
 
     def _ask(self) -> RunningTrial:
@@ -193,7 +206,8 @@ class Driver:
         is_calibration = retrains is None and self._needs_calibration_trial()
         trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
         candidate = suggest(trial, self._config)
-        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_retraining=retrains is not None)
+        is_repetition = retrains is not None or RETRIES_ATTRIBUTE in trial.user_attrs
+        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_repetition=is_repetition)
         self._n_to_retrain -= retrains is not None and self._n_to_retrain > 0
         checkpoint = make_checkpoint_path(self._folder, trial.number)
         running = RunningTrial(trial, candidate, is_calibration, checkpoint, retrains=retrains)
@@ -225,7 +239,9 @@ class Driver:
         running = self._running[worker]
         try:
             if isinstance(reply, WorkerLost):
-                self._handle_loss(worker, running, reply)
+                del self._running[worker]
+                loss = Failure(WorkerLost.__name__, reply.reason)
+                self._handle_loss(running, loss, was_preempted=reply.was_preempted)
             elif isinstance(reply, TrialReport):
                 assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
                 self._handle_report(worker, running, reply)
@@ -259,6 +275,8 @@ class Driver:
             self._release(worker)
             if report.failure.kind == CheckpointError.__name__:
                 self._suspend(running, report.failure)
+            elif report.failure.kind == LOADER_LOST:
+                self._handle_loss(running, report.failure)
             else:
                 self._fail(running, report.failure)
         elif (reason := self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)) is not None:
@@ -270,17 +288,20 @@ class Driver:
         else:
             self._request(worker, "train_epoch")
 
-    def _handle_loss(self, worker: int, running: RunningTrial, loss: WorkerLost) -> None:
+    def _handle_loss(self, running: RunningTrial, loss: Failure, *, was_preempted: bool = False) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
-        del self._running[worker]
-        self._end_attempt(running, "lost", failure=Failure("WorkerLost", loss.reason))
-        running.n_failures += not loss.was_preempted
+        self._end_attempt(running, "lost", failure=loss)
+        running.n_failures += not was_preempted
         running.attempt += 1
         if running.n_failures > self._config.ray.max_failures:
             running.attempt -= 1
-            self._fail(running, Failure("WorkerLost", f"{running.n_failures} workers died under it: {loss.reason}"))
+            self._fail(
+                running, Failure(loss.kind, f"{running.n_failures} attempts were lost, the last one: {loss.message}")
+            )
             return
-        self._observer.say(f"trial {running.number}: worker lost ({loss.reason}); attempt {running.attempt} follows")
+        self._observer.say(
+            f"trial {running.number}: {_LOSSES[loss.kind]} lost ({loss.message}); attempt {running.attempt} follows"
+        )
         self._waiting.appendleft(running)
 
     def _predict_new_epochs(self, running: RunningTrial) -> list[tuple[EpochMeasurement, Prediction | None]]:
@@ -409,8 +430,12 @@ class Driver:
         return f" of the {wanted} that calibration.trials asks for" if n_trials < wanted else ""
 
     def _calibration_trials_ended(self) -> bool:
-        is_last = not self._needs_calibration_trial() or self._book.n_searched >= self._config.study.trials
-        return is_last and self._book.all_calibration_ended()
+        if not self._book.all_calibration_ended():
+            return False
+        if not self._needs_calibration_trial():
+            return True
+        # A failed one that is to be tried again may still hold out its part.
+        return self._book.n_searched >= self._config.study.trials and not has_waiting_retry(self._study)
 
     def _predict_last(self, numbers: list[int]) -> None:
         """What the new calibrator says of trials that ended before it."""
@@ -444,7 +469,7 @@ class Driver:
         status.running = {running.number: running.epoch for running in self._running.values()}
         status.seconds = time.monotonic() - self._started
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
-        status.n_trials = self._config.study.trials + len(self._book.retraining) + self._n_to_retrain
+        status.n_trials = self._config.study.trials + len(self._book.repetitions) + self._n_to_retrain
         n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
         mean_epochs = self._book.mean_epochs(float(self._config.training.epochs))
         status.epochs_left += (n_to_come + self._n_to_retrain) * mean_epochs

@@ -31,6 +31,11 @@ class InlineBackend:
         (method, arguments), self._pending = self._pending, None
         return [(0, getattr(self._worker, method)(*arguments))]
 
+    def dismiss(self, worker: int) -> None:
+        """Between two requests nothing hangs: the worker can have other work."""
+        self._pending = None
+        self.idle.append(worker)
+
     def share(self, dataset: Dataset) -> Dataset:
         return dataset
 

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
 
 from flatselect.config import StudyConfig
-from flatselect.search.recovery import adopt_running_trials, make_judge
+from flatselect.search.liveness import is_alive
+from flatselect.search.recovery import adopt_running_trials
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.study_identity import OpenStudy
 from flatselect.store.study_reader import RunRecord
@@ -32,7 +32,7 @@ class OtherDrivers:
         if not self.may_exist or time.monotonic() - self._looked < _LOOK_SECONDS:
             return []
         self._looked = time.monotonic()
-        self._opened.writer.end_dead_runs(self._make_judge_of_others())
+        self._opened.writer.end_dead_runs(lambda run: run.uid == self._run_uid or is_alive(run))
         return adopt_running_trials(self._config, self._opened, self._run_uid)
 
     def find_trials(self) -> dict[int, RunRecord]:
@@ -42,7 +42,3 @@ class OtherDrivers:
         runs = {run.uid: run for run in self._opened.reader.runs() if run.ended_at is None and run.uid != self._run_uid}
         running = (attempt for attempt in self._opened.reader.attempts() if attempt.outcome == "running")
         return {attempt.trial_number: runs[attempt.run_uid] for attempt in running if attempt.run_uid in runs}
-
-    def _make_judge_of_others(self) -> Callable[[RunRecord], bool]:
-        is_alive = make_judge(self._opened)
-        return lambda run: run.uid == self._run_uid or is_alive(run)

@@ -107,6 +107,10 @@ class AuditReply:
     failure: Failure | None = None
 
 
+# The kind of a failure that is the machine's, not the candidate's: a process that decodes images for it died.
+LOADER_LOST = "LoaderLost"
+
+
 @dataclass(frozen=True)
 class WorkerLost:
     """A worker died with its request unanswered. A preempted one is not held against the trial."""
@@ -156,6 +160,9 @@ class Backend(Protocol):
         Raises:
             SearchError: There is no worker, and there will be none.
         """
+
+    def dismiss(self, worker: int) -> None:
+        """Gives up a worker that does not answer its request, which is answered no more; another takes its place."""
 
     def share(self, dataset: Dataset) -> Any:
         """Puts a data set where every worker can read it; pass what comes back as an argument of a request."""

@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flatselect.config import RaySection
+from flatselect.config import RaySection, StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.models.user_models import find_own_module
 from flatselect.search.checkpoint_folder import FolderToken, find_token_problem
+from flatselect.search.logs import start_log
 from flatselect.search.protocol import BackendInfo, Reply, SearchImages, WorkerLost, WorkerSettings
 from flatselect.search.ray_cluster import (
     choose_gpus,
@@ -47,7 +48,11 @@ class ReadyWorker:
 
 
 class RayTrialWorker(TrialWorker):
-    """A worker that knows its place in the cluster."""
+    """A worker in a process of its own, which knows its place in the cluster."""
+
+    def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
+        super().__init__(settings, images)
+        start_log(StudyConfig.from_dict(settings.config).study, settings.study_uid, "worker")
 
     def get_ready(self, token: str) -> ReadyWorker:
         """Called once, after the constructor."""
@@ -143,6 +148,11 @@ class RayBackend:
                 worker = self._pending.pop(future)
                 replies.append((worker, self._take(worker, future)))
         return replies
+
+    def dismiss(self, worker: int) -> None:
+        self._pending = {future: number for future, number in self._pending.items() if number != worker}
+        self._end_worker(worker)
+        self._next_look = -float("inf")
 
     def share(self, dataset: Dataset) -> Any:
         return ray.put(dataset)

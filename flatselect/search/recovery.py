@@ -1,21 +1,16 @@
 """Taking up what a former run of the same study left behind."""
 
-import datetime
 import os
 import socket
-import uuid
-from collections.abc import Callable
-from pathlib import Path
 
 import optuna
-import psutil
 
 from flatselect.config import StudyConfig
 from flatselect.errors import SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, read_reports
 from flatselect.records import Failure
 from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
-from flatselect.search.heartbeat import is_beating
+from flatselect.search.liveness import describe_living, identify_machine, is_alive
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
@@ -24,10 +19,6 @@ from flatselect.search_space import suggest
 from flatselect.store.driver_storage import ASKED_ATTRIBUTE
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
 
-STALE_SECONDS = 60.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_PROCESS_SPACE = Path("/proc/self/ns/pid")
-
 
 def start_run(config: StudyConfig, opened: OpenStudy) -> str:
     """Makes this process a driver of the study; returns the run's uid.
@@ -35,13 +26,11 @@ def start_run(config: StudyConfig, opened: OpenStudy) -> str:
     Raises:
         SearchError: A run of this study is alive, and the database is one that drivers cannot share.
     """
-    is_alive = make_judge(opened)
 
     def judge(run: RunRecord) -> bool:
         if is_alive(run) and not opened.writer.is_shared:
             raise SearchError(
-                f"study {config.study.name!r} is being searched by process {run.pid} on {run.host} "
-                f"(last sign of life {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC); wait for it, or stop it first; "
+                f"study {config.study.name!r} {describe_living(run)}; wait for it, or stop it first; "
                 "several drivers can share a study on PostgreSQL: study.storage = postgresql://..."
             )
         return is_alive(run)
@@ -53,7 +42,7 @@ def start_run(config: StudyConfig, opened: OpenStudy) -> str:
         collect_versions(),
         config.to_dict(),
         judge,
-        machine=_identify_machine(),
+        machine=identify_machine(),
     )
     opened.storage.run_uid = run_uid
     return run_uid
@@ -109,41 +98,6 @@ def enter_attempt(opened: OpenStudy, running: RunningTrial, run_uid: str) -> Non
         candidate=running.describe_params(),
         model=running.candidate.describe(),
     )
-
-
-def make_judge(opened: OpenStudy) -> Callable[[RunRecord], bool]:
-    """Whether a run that has not ended is alive: its process, where that can be seen from here, and its heartbeat."""
-
-    def is_alive(run: RunRecord) -> bool:
-        is_here = run.host == socket.gethostname() and run.machine in ("", _identify_machine())
-        if is_here and run.pid == os.getpid():
-            return is_beating(run.uid)  # a notebook's process outlives its searches
-        if is_here and not _is_process_alive(run):
-            return False
-        # A process that hangs, or was stopped, holds its trials from others; where there are none it may go on later.
-        return run.silent_seconds < STALE_SECONDS or (is_here and not opened.writer.is_shared)
-
-    return is_alive
-
-
-def _is_process_alive(run: RunRecord) -> bool:
-    try:
-        process = psutil.Process(run.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False  # dead, and its parent has not asked yet; in a container perhaps never does
-        started = datetime.datetime.fromtimestamp(process.create_time(), datetime.UTC)
-    except psutil.NoSuchProcess:
-        return False
-    # A process younger than the run's last sign of life has only inherited its number.
-    return started.replace(tzinfo=None) <= run.heartbeat_at
-
-
-def _identify_machine() -> str:
-    """What tells a process number of here from the same one elsewhere: machines and containers may share a name."""
-    try:
-        return f"{_BOOT_ID.read_text().strip()} {_PROCESS_SPACE.readlink()}"
-    except OSError:  # not Linux
-        return f"{uuid.getnode():x}"
 
 
 def _find_asker(frozen: optuna.trial.FrozenTrial) -> str | None:

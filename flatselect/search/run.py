@@ -24,10 +24,12 @@ from flatselect.search.driver import Driver
 from flatselect.search.events import SearchObserver, SilentObserver
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.inline_backend import InlineBackend
+from flatselect.search.logs import LoggingObserver, keep_log
 from flatselect.search.protocol import Backend, SearchImages, WorkerSettings
 from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
 from flatselect.search.retraining import choose_retraining
+from flatselect.search.retrying import has_waiting_retry
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search.study_images import load_unlabeled_sample
@@ -59,11 +61,13 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     dataset = load_training_set(config.data, config.study.seed)
     # Loaded now so that a missing audit set is found before hours of search; nothing below sees it before the audit.
     audit_set = load_audit_set(config.data, dataset, config.study.seed) if config.data.audit else None
+    observer = LoggingObserver(observer)
     images = SearchImages(dataset, load_unlabeled_sample(config, dataset))
     _check_candidates(config, dataset)
     with (
         translate_optuna_errors(config.study.storage),
         contextlib.closing(open_or_create_study(config, dataset)) as opened,
+        keep_log(config.study, opened.uid),
     ):
         return _go_on(config, images, audit_set, opened, observer)
 
@@ -122,8 +126,10 @@ def _audit(opened: OpenStudy, backend: Backend, audit_set: Dataset, driver: Driv
 def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:
     trials = opened.reader.trials(include_audits=False)
     is_unfinished = [t.state == "RUNNING" or (t.state == "COMPLETE" and t.prediction is None) for t in trials]
-    n_searched = sum(trial.retrains is None for trial in trials)
+    n_searched = sum(not trial.is_repetition for trial in trials)
     if n_searched < config.study.trials or any(is_unfinished) or choose_retraining(trials, config.study.retrain_top):
+        return True
+    if has_waiting_retry(opened.study):
         return True
     return audit_set is not None and bool(find_unaudited(opened, audit_set))
 

@@ -10,7 +10,6 @@ from flatselect.search.protocol import TrialAssignment
 from flatselect.search_space import Candidate
 
 FLATNESS_ATTRIBUTE = "flatselect:relative_gap_flatness"
-FAILURE_ATTRIBUTE = "flatselect:failure"
 
 
 @dataclass
@@ -24,6 +23,7 @@ class RunningTrial:
         curve: Measured epochs so far, oldest first.
         reported: Epochs that Optuna has been told.
         prediction: Of the newest measured epoch.
+        started: When the attempt was handed to a worker, by the monotonic clock.
         retrains: The trial whose candidate this one trains again.
     """
 
@@ -37,6 +37,7 @@ class RunningTrial:
     curve: list[EpochMeasurement] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
     prediction: Prediction | None = None
+    started: float = 0.0
     retrains: int | None = None
 
     @property

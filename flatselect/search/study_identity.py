@@ -16,7 +16,7 @@ from flatselect.store.driver_storage import DriverStorage
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.optuna_storage import make_optuna_storage
-from flatselect.store.patience import Patience
+from flatselect.store.patience import IMPATIENT, Patience
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
@@ -89,6 +89,19 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
         opened.close()
         raise
     return opened
+
+
+def open_known_study(reader: StudyReader) -> OpenStudy:
+    """Opens for writing the study that a reader reads; closing it closes the reader too.
+
+    Raises:
+        StoreError: The database cannot be used.
+    """
+    url = reader.engine.url.render_as_string(hide_password=False)
+    storage = DriverStorage(make_optuna_storage(url, create=False))
+    study = optuna.load_study(study_name=reader.name(), storage=storage)
+    writer = StudyWriter(reader.engine, reader.study_uid)
+    return OpenStudy(study, reader.study_uid, writer, reader, storage, IMPATIENT)
 
 
 def _check_unchanged(config: StudyConfig, reader: StudyReader, data: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flatselect.pruning import CALIBRATION_ATTRIBUTE
 from flatselect.records import EpochMeasurement, Prediction
-from flatselect.store.study_reader import RETRAINS_ATTRIBUTE
+from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
 
 
 class TrialBook:
@@ -21,7 +21,7 @@ class TrialBook:
         curves: Measured epochs, oldest first.
         predicted: The latest predictions of complete and of pruned trials; changed by `predict`.
         calibration: The trials that hold out a part.
-        retraining: The trials that train another one's candidate again.
+        repetitions: The trials that train another one's candidate again, one of the best or a failed one.
     """
 
     def __init__(self, trials: Iterable[FrozenTrial], curves: dict[int, list[EpochMeasurement]]) -> None:
@@ -31,7 +31,7 @@ class TrialBook:
         self.curves = curves
         self.predicted: dict[int, Prediction] = {}
         self.calibration: set[int] = set()
-        self.retraining: set[int] = set()
+        self.repetitions: set[int] = set()
         self._best: tuple[int, Prediction] | None = None
         self._n_ended, self._n_ended_epochs = 0, 0
         self.update(trials)
@@ -47,14 +47,14 @@ class TrialBook:
                 trial.number,
                 trial.params,
                 is_calibration=bool(trial.user_attrs.get(CALIBRATION_ATTRIBUTE)),
-                is_retraining=RETRAINS_ATTRIBUTE in trial.user_attrs,
+                is_repetition=bool({RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE} & trial.user_attrs.keys()),
             )
             if trial.state.is_finished():
                 self.end(trial.number, trial.state)
                 ended.append(trial.number)
         return ended
 
-    def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_retraining: bool) -> None:
+    def add(self, number: int, params: Mapping[str, Any], *, is_calibration: bool, is_repetition: bool) -> None:
         """A trial that begins."""
         if number not in self.states:
             self.counts[TrialState.RUNNING] += 1
@@ -62,8 +62,8 @@ class TrialBook:
         self.params[number] = params
         if is_calibration:
             self.calibration.add(number)
-        if is_retraining:
-            self.retraining.add(number)
+        if is_repetition:
+            self.repetitions.add(number)
 
     def end(self, number: int, state: TrialState) -> None:
         """A trial that was told."""
@@ -86,7 +86,7 @@ class TrialBook:
     @property
     def n_searched(self) -> int:
         """Trials that have begun, less those that train another one's candidate again."""
-        return len(self.states) - len(self.retraining)
+        return len(self.states) - len(self.repetitions)
 
     @property
     def n_calibration_alive(self) -> int:

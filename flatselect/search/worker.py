@@ -20,7 +20,9 @@ from flatselect.flatness.head import find_head
 from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
 from flatselect.records import LATENCY, EpochMeasurement, Failure
+from flatselect.search.logs import log_event
 from flatselect.search.protocol import (
+    LOADER_LOST,
     AuditReply,
     AuditRequest,
     SearchImages,
@@ -55,7 +57,15 @@ class TrialWorker:
         self._trial = None
         try:
             self._trial = _TrialInTraining(assignment, self._config, self._settings, self._images)
-            return self._trial.resume()
+            report = self._trial.resume()
+            log_event(
+                "trial begins",
+                trial=assignment.number,
+                attempt=assignment.attempt,
+                epoch=report.epoch,
+                params=assignment.params,
+            )
+            return report
         except Exception as error:  # noqa: BLE001 - whatever the candidate raises ends the candidate, not the worker
             return _report_failure(assignment, 0, error)
 
@@ -65,7 +75,9 @@ class TrialWorker:
         if trial is None:
             raise RuntimeError("no trial was started on this worker")
         try:
-            return trial.train_epoch()
+            report = trial.train_epoch()
+            _log_epoch(report)
+            return report
         except Exception as error:  # noqa: BLE001 - as in start
             self._trial = None
             return _report_failure(trial.assignment, trial.trainer.epoch, error)
@@ -224,7 +236,21 @@ def _build(candidate: Candidate, dataset: Dataset, seed: int) -> nn.Module:
 
 
 def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:
+    log_event("trial failed", error=error, trial=assignment.number, attempt=assignment.attempt, epoch=epoch)
     return TrialReport(assignment.number, assignment.attempt, epoch, failure=_describe_failure(error), pid=os.getpid())
+
+
+def _log_epoch(report: TrialReport) -> None:
+    fields: dict[str, Any] = {"trial": report.number, "attempt": report.attempt, "epoch": report.epoch}
+    for measured in report.measurements:
+        fields |= {
+            "train_score": measured.train_score,
+            "train_loss": measured.train_loss,
+            "relative_gap_flatness": measured.relative_gap_flatness,
+            "train_seconds": round(measured.train_seconds, 3),
+            "measure_seconds": round(measured.measure_seconds, 3),
+        }
+    log_event("epoch trained", **fields)
 
 
 def _describe_failure(error: Exception) -> Failure:
@@ -232,5 +258,12 @@ def _describe_failure(error: Exception) -> Failure:
     if isinstance(error, torch.cuda.OutOfMemoryError):
         torch.cuda.empty_cache()
         return Failure("CudaOutOfMemory", f"{error}; use a smaller batch_size or width, or fewer trials a GPU")
+    if _is_loader_lost(error):
+        return Failure(LOADER_LOST, f"{error}; if it was killed for want of memory, use fewer data.loader_workers")
     tail = "" if isinstance(error, FlatselectError) else "".join(traceback.format_exception(error)[-6:])
     return Failure(type(error).__name__, str(error), tail[-4000:])
+
+
+def _is_loader_lost(error: Exception) -> bool:
+    # torch raises it from a signal handler, wherever the trial is just then, and has no class for it.
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")

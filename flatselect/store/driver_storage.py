@@ -314,7 +314,10 @@ class DriverStorage(BaseStorage):
         return trial, known
 
     def _find_study(self, trial_id: int) -> int:
-        """Raises KeyError for a trial of a study that was not opened here, as Optuna does."""
+        """Raises KeyError for a trial that there is not, as Optuna does."""
+        if trial_id not in self._study_of:
+            for row in self._read(optuna_rows.SELECT_STUDY, id=trial_id):
+                self._look(row.study_id, tuple(TrialState))
         return self._study_of[trial_id]
 
     def _add(self, table: Table, trial_id: int, key: str | int, values: dict[str, Any]) -> None:

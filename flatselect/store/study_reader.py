@@ -29,7 +29,9 @@ from flatselect.store.tables import (
 )
 
 __all__ = [
+    "FAILURE_ATTRIBUTE",
     "RETRAINS_ATTRIBUTE",
+    "RETRIES_ATTRIBUTE",
     "UID_ATTRIBUTE",
     "AttemptRecord",
     "CheckpointRecord",
@@ -41,7 +43,9 @@ __all__ = [
 ]
 
 UID_ATTRIBUTE = "flatselect:uid"
+FAILURE_ATTRIBUTE = "flatselect:failure"
 RETRAINS_ATTRIBUTE = "flatselect:retrains"
+RETRIES_ATTRIBUTE = "flatselect:retries"
 
 
 class StudyReader:
@@ -62,6 +66,11 @@ class StudyReader:
         if self._optuna_storage is not None:
             close_optuna_storage(self._optuna_storage)
         self._engine.dispose()
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for whoever writes to the study too."""
+        return self._engine
 
     def name(self) -> str:
         return str(self._read_study().name)
@@ -88,6 +97,16 @@ class StudyReader:
             .order_by(AttemptRow.trial_number, AttemptRow.attempt)
         )
         return [make_attempt(row) for row in self._read(statement)]
+
+    def epochs_by_attempt(self) -> dict[tuple[int, int], int]:
+        """The last epoch that each attempt sent, by (trial number, attempt); one that sent none is left out."""
+        row = MeasurementRow
+        statement = (
+            select(row.trial_number, row.attempt, func.max(row.epoch).label("epoch"))
+            .where(row.study_uid == self.study_uid)
+            .group_by(row.trial_number, row.attempt)
+        )
+        return {(r.trial_number, r.attempt): r.epoch for r in self._read(statement)}
 
     def measurements(self, trial_number: int | None = None) -> dict[int, list[EpochMeasurement]]:
         """The curve of each trial, or of one, in order of epoch; a trial without epochs is left out."""
@@ -167,7 +186,7 @@ class StudyReader:
         `measurement` is the last epoch at which flatness was measured (the last epoch where there is none), and
         `prediction` is of that epoch.
         """
-        frozen_trials = self._read_optuna_trials()
+        frozen_trials = [trial for trial in self.optuna_trials() if trial.state != OptunaState.WAITING]
         attempts = {attempt.trial_number: attempt for attempt in self.attempts()}
         summaries = self._read_last_epochs()
         predictions = self.latest_predictions()
@@ -196,6 +215,7 @@ class StudyReader:
                     model=attempt.model if attempt else "",
                     seconds=seconds,
                     retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
+                    retries=frozen.user_attrs.get(RETRIES_ATTRIBUTE),
                 )
             )
         return trials
@@ -233,7 +253,8 @@ class StudyReader:
         )
         return {r.trial_number: (r.epochs, float(r.seconds), make_measurement(r)) for r in self._read(statement)}
 
-    def _read_optuna_trials(self) -> list[FrozenTrial]:
+    def optuna_trials(self) -> list[FrozenTrial]:
+        """What Optuna holds of the trials, by number; those that wait to be started too."""
         if self._optuna_storage is None:
             self._optuna_storage = _open_optuna_storage(self._engine, self._patience)
         storage = self._optuna_storage
@@ -242,7 +263,7 @@ class StudyReader:
             trials = storage.get_all_trials(study_id, deepcopy=False) if storage and study_id is not None else None
         if trials is None:
             raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
-        return sorted((t for t in trials if t.state != OptunaState.WAITING), key=lambda t: t.number)
+        return sorted(trials, key=lambda trial: trial.number)
 
 
 def list_studies(engine: Engine) -> list[StudySummary]:

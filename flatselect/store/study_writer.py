@@ -207,7 +207,7 @@ class StudyWriter:
         failure: Failure | None = None,
         pruned_because: str | None = None,
     ) -> None:
-        """Says how an attempt ended; one that has been ended before stays as it is."""
+        """Says how an attempt ended; one that has come to its end before stays as it is."""
         values = {
             "ended_at": read_clock(),
             "outcome": outcome,
@@ -218,7 +218,7 @@ class StudyWriter:
             AttemptRow.study_uid == self.study_uid,
             AttemptRow.trial_number == trial_number,
             AttemptRow.attempt == attempt,
-            AttemptRow.outcome == "running",
+            AttemptRow.outcome.in_(("running", "interrupted")),
         )
         self._execute(statement.values(values))
 

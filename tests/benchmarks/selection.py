@@ -10,7 +10,8 @@ studies/fashion_mnist.toml) and other seeds. Ways to pick:
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
   data sets (studies/zoo/table.csv), none of which is Fashion-MNIST;
 - the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
-  them among the features, which the shipped calibrator leaves out.
+  them among the features, which the shipped calibrator leaves out. Each as `rank` predicts, all candidates together,
+  and one by one.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
 FILE, so that it can be stopped and started:
@@ -132,9 +133,14 @@ def _pick(
         ("flatselect, unlabelled", predictors[1], measured),
         ("flatselect, and agreement", predictors[2], with_agreement),
     ):
-        predictions = predictor.predict_together([known[n] for n in range(N_CANDIDATES)])
-        pick = best(lambda n, p=predictions, known=known: known[n].train_score - p[n].predicted_test_gap)
-        yield name, pick, float(tested[pick])
+        measurements = [known[n] for n in range(N_CANDIDATES)]
+        alone = predictor.using_features_of(measurements)
+        for way, predictions in (
+            ("", predictor.predict_together(measurements)),
+            (", one by one", [alone.predict(measurement) for measurement in measurements]),
+        ):
+            pick = best(lambda n, p=predictions, known=known: known[n].train_score - p[n].predicted_test_gap)
+            yield name + way, pick, float(tested[pick])
 
 
 def _name_share(share: float) -> str:

@@ -1,5 +1,6 @@
 """Small real searches: scikit-learn's digits, small networks, the inline backend."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from searching import MakeStudy, Undisturbed
 from flatselect.config import StudyConfig
 from flatselect.search.run import run_search
 from flatselect.study_file import load_study_file
+
+# Ray gives its workers niceness 15: beside other work on this machine they would hardly come to start.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 TINY = """
 [study]

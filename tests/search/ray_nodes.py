@@ -27,7 +27,7 @@ class Node:
     """A `ray start` of its own, in a session of its own; `inside` is a command that it is started by."""
 
     def __init__(self, arguments: Sequence[str], inside: Sequence[str] = (), **environment: str) -> None:
-        environment = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", **environment}
+        environment = {"RAY_AUTH_MODE": "disabled", **environment}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
         self._process = subprocess.Popen(
             [*inside, *_RAY, *arguments],

@@ -56,3 +56,33 @@ class Listener:
 
     def say(self, message: str) -> None:
         self.messages.append(message)
+
+
+def check_books(reader: StudyReader) -> None:
+    """No trial lost, none twice, none left running, every attempt ended, every curve whole."""
+    trials = reader.trials(include_audits=False)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert {trial.state for trial in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
+    ended = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "fail"}
+    attempts: dict[int, list[str]] = {}
+    for attempt in reader.attempts():
+        attempts.setdefault(attempt.trial_number, []).append(attempt.outcome)
+        assert attempt.attempt == len(attempts[attempt.trial_number])
+        assert attempt.ended_at is not None
+    curves = reader.measurements()
+    for trial in trials:
+        *lost, last = attempts[trial.number]
+        assert last == ended[trial.state]
+        assert set(lost) <= {"lost", "interrupted"}
+        epochs = [measurement.epoch for measurement in curves.get(trial.number, [])]
+        assert epochs == list(range(1, trial.epochs + 1))
+        assert trial.epochs or trial.state == "FAIL"
+
+
+def assert_same_weights(one: StudyReader, other: StudyReader) -> None:
+    """Bit for bit, of every trial."""
+    weights, expected = read_weights(one), read_weights(other)
+    assert weights.keys() == expected.keys()
+    for number, state in weights.items():
+        for name, tensor in state.items():
+            assert torch.equal(tensor, expected[number][name]), f"trial {number}: {name}"

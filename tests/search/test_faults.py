@@ -1,13 +1,14 @@
 """What goes wrong around a search, and what is left of it: nothing lost, nothing twice, nothing shown."""
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from searching import MakeStudy, StopAfter, Undisturbed, comparable, open_reader
+from searching import Listener, MakeStudy, StopAfter, Undisturbed, comparable, open_reader
 from sklearn.datasets import load_digits
 
 from flatselect.config import StudyConfig
@@ -160,3 +161,15 @@ def test_workers_are_counted_as_ray_can_place_them(
     node: dict[str, float], cpus: float, gpus: float, n_workers: int
 ) -> None:
     assert count_workers_on(node, cpus, gpus) == n_workers
+
+
+def test_a_trial_over_its_time_fails_and_the_search_goes_on(make_study: MakeStudy) -> None:
+    class Slow(Listener):
+        def show(self, status: SearchStatus) -> None:
+            if status.running.get(2) == 1 and len(self.statuses) < 2:  # between two epochs of trial 2
+                self.statuses.append(status)
+                time.sleep(5)
+
+    result = run_search(make_study("study.trial_timeout=8", "study.trials=5"), Slow())
+    assert [t.state == "FAIL" for t in result.trials] == [False, False, True, False, False]
+    assert result.trials[2].failure == ("TrialTimeout: it took more than 8 seconds (study.trial_timeout), 2 epochs in")

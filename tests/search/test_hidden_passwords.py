@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from sqlalchemy import make_url
 
 PASSWORD = "pass-w0rd-that-none-may-see"
@@ -46,9 +45,9 @@ run_search(load_study_file(sys.argv[1], ["study.storage=" + sys.argv[2], "ray.ba
 
 @pytest.mark.ray
 @pytest.mark.postgresql
-def test_no_process_of_rays_sees_the_password(tmp_path: Path, postgresql_url: str) -> None:
+def test_no_process_of_rays_sees_the_password(tmp_path: Path, tiny_text: str, postgresql_url: str) -> None:
     url = make_url(postgresql_url).set(password=PASSWORD).render_as_string(hide_password=False)
-    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "tiny.toml").write_text(tiny_text)
     done = subprocess.run(
         [sys.executable, "-c", SEARCH, str(tmp_path / "tiny.toml"), url],
         env=os.environ | {"PGPASSWORD": PASSWORD, "DATABASE_URL": url, "SECRET": PASSWORD},

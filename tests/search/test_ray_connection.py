@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from ray_nodes import NodeCluster
 
 from flatselect.config import RaySection
@@ -28,7 +27,6 @@ def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
 
 def search(folder: Path, address: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: Ray reads its authentication when it is imported."""
-    (folder / "tiny.toml").write_text(TINY)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = ["search", str(folder / "tiny.toml"), "--backend", "ray", "--ray-address", address]
     return subprocess.run(
@@ -40,7 +38,8 @@ def search(folder: Path, address: str, **environment: str) -> subprocess.Complet
     )
 
 
-def test_a_token_that_is_not_given_is_asked_for(tmp_path: Path) -> None:
+def test_a_token_that_is_not_given_is_asked_for(tmp_path: Path, tiny_text: str) -> None:
+    (tmp_path / "tiny.toml").write_text(tiny_text)
     token = "0123456789abcdef" * 4
     with closing(NodeCluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)) as cluster:
         refused = search(tmp_path, cluster.address)

@@ -130,7 +130,7 @@ def test_what_a_killed_driver_ran_goes_to_the_other_while_it_runs(
 def test_a_driver_that_hung_leaves_its_trials_to_who_took_them(
     make_study: MakeStudy, postgresql_url: str, drivers: list[Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flatselect.search.recovery.STALE_SECONDS", 3.0)
+    monkeypatch.setattr("flatselect.search.liveness.STALE_SECONDS", 3.0)
     config = make_study(f"study.storage={postgresql_url}", RANDOM, "training.epochs=6", folder="shared")
     hung = Driver(config, postgresql_url, "training.epochs=6")
     drivers.append(hung)
