@@ -290,15 +290,13 @@ class Driver:
 
     def _handle_loss(self, running: RunningTrial, loss: Failure, *, was_preempted: bool = False) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
-        self._end_attempt(running, "lost", failure=loss)
         running.n_failures += not was_preempted
-        running.attempt += 1
         if running.n_failures > self._config.ray.max_failures:
-            running.attempt -= 1
-            self._fail(
-                running, Failure(loss.kind, f"{running.n_failures} attempts were lost, the last one: {loss.message}")
-            )
+            reason = f"{running.n_failures} attempts were lost, the last one: {loss.message}"
+            self._fail(running, Failure(loss.kind, reason))
             return
+        self._end_attempt(running, "lost", failure=loss)
+        running.attempt += 1
         self._observer.say(
             f"trial {running.number}: {_LOSSES[loss.kind]} lost ({loss.message}); attempt {running.attempt} follows"
         )

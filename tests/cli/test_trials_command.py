@@ -232,7 +232,7 @@ def test_what_showed_a_sign_of_life_of_late_is_left(flatselect, url):
 def change_runs(tmp_path, monkeypatch):
     """A study in SQLite whose one run can be told what it is."""
     monkeypatch.chdir(tmp_path)
-    make_study("sqlite:///tiny.db", pid=os.getpid())
+    make_study("sqlite:///tiny.db", pid=os.getppid())
 
     def change(**values):
         columns = ", ".join(f"{name} = ?" for name in values)
@@ -245,9 +245,9 @@ def change_runs(tmp_path, monkeypatch):
 
 
 def test_a_trial_of_a_living_run_is_never_ended(change_runs):
-    change_runs(host=socket.gethostname())  # attempts begun long ago, in this process
+    change_runs(host=socket.gethostname())  # attempts begun long ago, by a process that is alive
     refused = FLATSELECT.refuse("trials", "tiny", "fail", "--stale", "1s")
-    assert f"study 'tiny' is being searched by process {os.getpid()}" in refused
+    assert f"study 'tiny' is being searched by process {os.getppid()}" in refused
     change_runs(host="elsewhere")  # of another machine the heartbeat tells, which is fresh
     assert "on elsewhere" in FLATSELECT.refuse("trials", "tiny", "fail", "--stale", "1s")
     assert [t.state.name for t in read_trials("sqlite:///tiny.db")].count("RUNNING") == 2
