@@ -3,11 +3,12 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, Executable, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.clock import make_clock, read_clock
@@ -36,7 +37,6 @@ from flatselect.store.tables import (
     RunRow,
     StudyRow,
 )
-from flatselect.store.upserts import make_upsert
 
 
 class StudyWriter:
@@ -48,7 +48,6 @@ class StudyWriter:
     def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
         self._patience = patience
-        self._together: list[tuple[Executable, list[Mapping[str, Any]]]] | None = None
         self.study_uid = study_uid
 
     @classmethod
@@ -71,23 +70,6 @@ class StudyWriter:
     def without_patience(self) -> Self:
         """The same, for whoever would rather hear at once that the database does not answer."""
         return type(self)(self._engine, self.study_uid)
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Rows that are added in such a block are written at its end, in one transaction."""
-        together: list[tuple[Executable, list[Mapping[str, Any]]]] = []
-        self._together = together
-        try:
-            yield
-        finally:
-            self._together = None
-
-        def write(connection: Connection) -> None:
-            for statement, values in together:
-                connection.execute(statement, values)
-
-        if together:
-            run_transaction(self._engine, write, self._patience)
 
     @property
     def is_shared(self) -> bool:
@@ -286,14 +268,16 @@ class StudyWriter:
         """Inserts rows; one whose key is there already is replaced, or else left as it is."""
         if not values:
             return
-        key = tuple(column.name for column in row.__table__.primary_key) if replace else ()
-        replaced = tuple(name for name in values[0] if name not in key) if replace else ()
-        table = row.metadata.tables[row.__tablename__]
-        statement = make_upsert(table, self._engine.dialect.name, key, replaced)
-        if self._together is not None:
-            self._together.append((statement, list(values)))
+        # Both dialects spell ON CONFLICT alike, but SQLAlchemy has no common word for it.
+        is_postgresql = self._engine.dialect.name == "postgresql"
+        statement = postgresql.insert(row) if is_postgresql else sqlite.insert(row)
+        key = [column.name for column in row.__table__.primary_key]
+        if replace:
+            new = {name: statement.excluded[name] for name in values[0] if name not in key}
+            statement = statement.on_conflict_do_update(index_elements=key, set_=new)
         else:
-            self._execute(statement, list(values))
+            statement = statement.on_conflict_do_nothing()
+        self._execute(statement, list(values))
 
     def _execute(self, statement: Executable, values: list[Mapping[str, Any]] | None = None) -> int:
         """Executes one statement in a transaction of its own; returns the number of rows it changed."""
