@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flatselect.config import RaySection, StudyConfig
+from flatselect.config import RaySection
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.models.user_models import find_own_module
@@ -50,12 +50,9 @@ class ReadyWorker:
 class RayTrialWorker(TrialWorker):
     """A worker in a process of its own, which knows its place in the cluster."""
 
-    def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
-        super().__init__(settings, images)
-        start_log(StudyConfig.from_dict(settings.config).study, settings.study_uid, "worker")
-
     def get_ready(self, token: str) -> ReadyWorker:
         """Called once, after the constructor."""
+        start_log(self._config.study, self._settings.study_uid, "worker")
         return ReadyWorker(socket.gethostname(), ray.get_runtime_context().get_node_id(), find_token_problem(token))
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.postgresql
 def url_without_password(postgresql_server, postgresql_url):
     """The URL of a database on a server that asks for a password, and does not tell it."""
     user = f"ann_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    with psycopg.connect(postgresql_server.get_uri(), autocommit=True) as connection:
         hba_file = Path(connection.execute("SHOW hba_file").fetchone()[0])
         before = hba_file.read_text()
         connection.execute(
@@ -42,7 +42,7 @@ def url_without_password(postgresql_server, postgresql_url):
         hba_file.write_text(f"local all {user} scram-sha-256\nhost all {user} all scram-sha-256\n{before}")
         connection.execute("SELECT pg_reload_conf()")
     yield make_url(postgresql_url).set(username=user, password=None).render_as_string(hide_password=False)
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    with psycopg.connect(postgresql_server.get_uri(), autocommit=True) as connection:
         hba_file.write_text(before)
         connection.execute("SELECT pg_reload_conf()")
         connection.execute(psycopg.sql.SQL("DROP ROLE {}").format(psycopg.sql.Identifier(user)))

@@ -77,7 +77,7 @@ def test_a_candidate_that_hangs_is_ended_and_its_worker_replaced(
     Path("broken").touch()
     Path("faulty_nets.py").write_text(Path(__file__).with_name("faulty_nets.py").read_text())
     text = FAULTY.replace('"none", "neither", "raises", "nan", "nan_evaluated", "cuda"', '"none", "neither", "hangs"')
-    limits = ("study.trials=7", "study.trial_timeout=10", "calibration.trials=2")
+    limits = ("study.trials=7", "study.trial_timeout=10")
     config = make_study("ray.backend=ray", *limits, text=text)
     result = run_search(config)
     hung = [trial for trial in result.trials if trial.params["fault"] == "hangs"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import optuna
 import psycopg
 import pytest
+import torch
 from searching import Listener, MakeStudy, comparable, open_reader, read_weights
 
 from flatselect.config import StudyConfig
@@ -36,12 +38,24 @@ class Driver:
         settings = [f"study.storage={url}", f"study.checkpoints={config.study.checkpoints}", RANDOM, *overrides]
         command = [sys.executable, "-m", "flatselect", "search", str(folder / "tiny.toml"), "--json"]
         command += [part for setting in settings for part in ("--set", setting)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def finish(self) -> dict[str, Any]:
         output, self.messages = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, self.messages
         return dict(json.loads(output))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the other processes have: sums of more threads differ in the last bits."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture
