@@ -157,8 +157,8 @@ class RayBackend:
     def close(self) -> None:
         for worker in list(self._workers):
             self._end_worker(worker)
-        if self._ray is not None and self._ray.is_made_here:
-            ray.shutdown()
+        if self._ray is not None:
+            self._ray.close()
 
     def _adjust(self, now: float) -> None:
         """Starts what is wanted and fits; on a cluster that others share, ends what is not wanted any more."""

@@ -1,5 +1,6 @@
 """The Ray that a search runs on: started here or joined, and how many workers its nodes hold."""
 
+import contextlib
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from flatselect.errors import SearchError
 from flatselect.search.hidden_passwords import hide_passwords
 
 _CONNECT_SECONDS = 10
+_AUTH_MODE = "RAY_AUTH_MODE"
 _REASON_LENGTH = 400
 # The token of a head that `ray start` has started; Ray reads the mode when it is imported.
 _TOKEN_HINT = (
@@ -35,10 +37,37 @@ class RayConnection(NamedTuple):
     Attributes:
         is_made_here: Whether this search connected, and so disconnects.
         is_local: Whether this search started Ray for itself.
+        auth_mode: The environment's RAY_AUTH_MODE before.
     """
 
     is_made_here: bool
     is_local: bool
+    auth_mode: str | None = None
+
+    def close(self) -> None:
+        """Leaves Ray, if this search joined or started it."""
+        if self.is_made_here:
+            leave(self.auth_mode)
+
+
+def leave(auth_mode: str | None) -> None:
+    """Disconnects this process and puts its way of authentication back.
+
+    A Ray that is started for this machine sets RAY_AUTH_MODE=token, and Ray 2.60 keeps that for the process: the head
+    of a cluster without tokens that it joins next cannot talk back to it, and ends its actors before they start.
+    """
+    ray.shutdown()
+    if os.environ.get(_AUTH_MODE) == auth_mode:
+        return
+    if auth_mode is None:
+        del os.environ[_AUTH_MODE]
+    else:
+        os.environ[_AUTH_MODE] = auth_mode
+    with contextlib.suppress(ImportError, AttributeError):  # none of them is Ray's public interface
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def connect(options: RaySection, passwords: Collection[str], own_module: Path | None) -> RayConnection:
@@ -58,6 +87,7 @@ def connect(options: RaySection, passwords: Collection[str], own_module: Path | 
         if runtime_env:
             raise SearchError("ray.runtime_env: Ray runs in this process already; give it to ray.init instead")
         return RayConnection(is_made_here=False, is_local=False)
+    auth_mode = os.environ.get(_AUTH_MODE)
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
@@ -83,7 +113,7 @@ def connect(options: RaySection, passwords: Collection[str], own_module: Path | 
         if runtime_env:
             hint = f"ray.runtime_env = {runtime_env} must be one that Ray takes; else {hint}"
         raise SearchError(f"Ray cannot be used at {address!r} ({describe_error(error)}); {hint}") from error
-    return RayConnection(is_made_here=True, is_local=address == "local")
+    return RayConnection(is_made_here=True, is_local=address == "local", auth_mode=auth_mode)
 
 
 def _check_reachable(address: str) -> None:

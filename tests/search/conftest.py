@@ -72,8 +72,3 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The tiny study searched once, without a disturbance; not to be changed."""
     config = make_study_in(tmp_path_factory.mktemp("undisturbed") / "study")
     return config, run_search(config)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Clusters are joined first: where a process has had a Ray of its own, Ray 2.60 loses a joined cluster's actors."""
-    items.sort(key=lambda item: item.path.name != "test_ray_cluster.py")

@@ -69,6 +69,12 @@ class NodeCluster:
         wait_until(lambda: _is_open(port))
 
     def start_node(self, cpus: int = 1, gpus: int = 0, inside: Sequence[str] = ()) -> Node:
+        """Starts one and waits until it has joined; this process must be connected.
+
+        One after the other: of two `ray start` at once on one machine, one takes the other's node for its own and waits
+        for ever (Ray 2.60).
+        """
+        before = {node["NodeID"] for node in ray.nodes()}
         node = Node(
             [
                 f"--address={self.address}",
@@ -79,6 +85,7 @@ class NodeCluster:
             inside,
         )
         self.nodes.append(node)
+        wait_until(lambda: any(each["Alive"] and each["NodeID"] not in before for each in ray.nodes()))
         return node
 
     def kill_nodes(self) -> None:
@@ -97,11 +104,11 @@ def wait_for_nodes(n_nodes: int) -> None:
     wait_until(lambda: sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes()) == n_nodes)
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 300) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > end:
-            raise TimeoutError("what the test waits for did not come")
+            raise TimeoutError(f"what the test waits for did not come in {seconds:g} seconds")
         time.sleep(0.2)
 
 

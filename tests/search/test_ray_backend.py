@@ -14,6 +14,7 @@ from flatselect.errors import SearchError
 from flatselect.search.checkpoint_folder import FolderToken
 from flatselect.search.protocol import SearchImages, TrialAssignment, WorkerLost, WorkerSettings
 from flatselect.search.ray_backend import RayBackend
+from flatselect.search.ray_cluster import leave
 
 pytestmark = pytest.mark.ray
 
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.ray
 @pytest.fixture(scope="module")
 def _local_ray() -> Iterator[None]:
     """One Ray for the module, with two GPUs that do not exist: placement needs only their number."""
+    auth_mode = os.environ.get("RAY_AUTH_MODE")
     ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
-    ray.shutdown()
+    leave(auth_mode)
 
 
 def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:

@@ -280,3 +280,18 @@ def test_a_users_own_module_reaches_a_node_that_does_not_have_it(
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     assert [trial.failure for trial in result.trials] == [None] * 4
     assert {trial.state for trial in result.trials} == {"COMPLETE"}
+
+
+def test_a_process_that_had_a_ray_of_its_own_joins_a_cluster(cluster: NodeCluster, make_study: MakeStudy) -> None:
+    """Ray's own machine-local authentication would stay on, and the cluster's head would not be heard."""
+    cluster.start_node()
+    ray.shutdown()
+    few = ("ray.backend=ray", "study.trials=4", "training.epochs=2")
+    try:
+        local = run_search(make_study(*few, "ray.workers=1", folder="local"))
+        assert not ray.is_initialized()
+        joined = run_search(make_study(*few, f"ray.address={cluster.address}", folder="joined"))
+    finally:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    assert [trial.params for trial in joined.trials] == [trial.params for trial in local.trials]
+    assert {trial.state for trial in joined.trials} == {"COMPLETE"}
