@@ -1,6 +1,7 @@
 """The Ray that a search runs on: started here or joined, and how many workers its nodes hold."""
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -64,10 +65,9 @@ def leave(auth_mode: str | None) -> None:
     else:
         os.environ[_AUTH_MODE] = auth_mode
     with contextlib.suppress(ImportError, AttributeError):  # none of them is Ray's public interface
-        from ray._raylet import AuthenticationTokenLoader, Config
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        core: Any = importlib.import_module("ray._raylet")
+        core.Config.initialize("")
+        core.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def connect(options: RaySection, passwords: Collection[str], own_module: Path | None) -> RayConnection:
