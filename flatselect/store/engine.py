@@ -1,14 +1,15 @@
 """Connections to the study database: SQLite for one machine, PostgreSQL for a cluster."""
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
 from flatselect.errors import StoreError
@@ -24,6 +25,7 @@ _DRIVERS = {
 _SUPPORTED = "sqlite:///PATH.db (one machine) or postgresql://USER:PASSWORD@HOST/DATABASE (cluster)"
 _BUSY_SECONDS = 60
 _CONNECT_SECONDS = 10
+_HUNG_SECONDS = 120  # between two statements of one transaction; what takes longest in one is a calibrator's fit
 # A server that vanished with its machine says nothing: without these a statement waits a quarter of an hour for it.
 _KEEPALIVE = {
     "keepalives": 1,
@@ -88,7 +90,8 @@ def make_engine_options(url: URL, *, create: bool = True) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         listener = _set_up_sqlite_writer if create else _set_up_sqlite
         return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(listener, "connect")]}
-    return {"connect_args": {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}, "pool_pre_ping": True}
+    connect_args = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
+    return {"connect_args": connect_args, "pool_pre_ping": True, "pool_events": [(_set_up_postgresql, "connect")]}
 
 
 def parse_url(url: str) -> URL:
@@ -134,7 +137,7 @@ def show_url(engine: Engine) -> str:
     return _show(engine.url)
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that commits at the end of the block.
 
@@ -195,7 +198,7 @@ def is_network_filesystem(partition: Partition) -> bool:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translate_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
@@ -220,6 +223,13 @@ def _check_sqlite_file(path: Path, create: bool) -> None:
     if not path.parent.is_dir():
         raise StoreError(f"{path}: there is no folder {path.parent}; make it, or give another path")
     check_local(path)
+
+
+def _set_up_postgresql(connection: DBAPIConnection, _record: object) -> None:
+    """What a process that hangs in a transaction (stopped, or its machine sleeps) has locked, others get in time."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_HUNG_SECONDS}s'")
+    connection.commit()
 
 
 def _set_up_sqlite_writer(connection: sqlite3.Connection, record: object) -> None:

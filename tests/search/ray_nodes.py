@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import ray
+from searching import wait_until
 
 _RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
 
@@ -102,14 +102,6 @@ class NodeCluster:
 def wait_for_nodes(n_nodes: int) -> None:
     """Until this many nodes with CPUs are alive; this process must be connected."""
     wait_until(lambda: sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes()) == n_nodes)
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError(f"what the test waits for did not come in {seconds:g} seconds")
-        time.sleep(0.2)
 
 
 def hide_folder(folder: Path) -> list[str]:

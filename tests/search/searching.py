@@ -1,5 +1,6 @@
 """Searches watched, disturbed and compared."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,14 @@ from flatselect.store.study_reader import StudyReader, find_study
 MakeStudy = Callable[..., StudyConfig]
 Undisturbed = tuple[StudyConfig, SearchResult]
 SECONDS = {"seconds"}
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError(f"what the test waits for did not come in {seconds:g} seconds")
+        time.sleep(0.2)
 
 
 def comparable(result: SearchResult, *without: str) -> list[dict[str, Any]]:

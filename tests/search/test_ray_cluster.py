@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray_nodes import NodeCluster, hide_folder, wait_for_nodes, wait_until
+from ray_nodes import NodeCluster, hide_folder, wait_for_nodes
+from searching import wait_until
 from test_driver import FACTORIES, FAILING, open_reader, read_weights
 
 from flatselect.config import RaySection, StudyConfig
