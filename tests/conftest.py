@@ -10,7 +10,12 @@ import warnings
 
 import psycopg
 import pytest
+import torch
 from sqlalchemy import make_url
+
+# The networks of tests are small: more threads only wait for each other, and for those of tests beside this one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 
 @pytest.fixture
