@@ -149,7 +149,9 @@ class StudyWriter:
         return self._update_open_run(run_uid, {"heartbeat_at": make_clock(self._engine)})
 
     def end_run(self, run_uid: str, outcome: str) -> None:
-        """Ends the run, unless it has been ended before."""
+        """Ends the run, unless it has been ended before; attempts that it leaves running are interrupted with it."""
+        left = update(AttemptRow).where(AttemptRow.run_uid == run_uid, AttemptRow.outcome == "running")
+        self._execute(left.values(outcome="interrupted", ended_at=read_clock()))
         now = make_clock(self._engine)
         self._update_open_run(run_uid, {"heartbeat_at": now, "ended_at": now, "outcome": outcome})
 

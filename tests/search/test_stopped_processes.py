@@ -144,8 +144,10 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
 
 
 def press_ctrl_c_twice(process: subprocess.Popen[str]) -> None:
+    """The second as soon as the first is heard: there is most of an epoch left then."""
     press_ctrl_c(process)
-    time.sleep(0.2)  # less than an epoch takes, and two signals at once may be one
+    assert process.stderr is not None
+    assert any("stopping" in line for line in process.stderr)
     press_ctrl_c(process)
 
 
@@ -173,22 +175,22 @@ def test_ctrl_c_once_and_twice_and_sigterm_keep_every_trial(tmp_path: Path, undi
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path, undisturbed: Search, backend: str) -> None:
-    """With signal 9, at random moments."""
+    """With signal 9, at random moments: while it loads, and later."""
     search, draw = Search(tmp_path / "study", backend), random.Random(7)
-    n_kills = 5 if backend == "inline" else 2
-    for _ in range(n_kills):
+    kills = (0, 1, 2, 0) if backend == "inline" else (1,)  # Ray takes half a minute to see that its driver is gone
+    for n_epochs in kills:
         moment = draw.uniform(0, 2.4)
 
         def kill(process: subprocess.Popen[str], moment: float = moment) -> None:
             time.sleep(moment)
             process.kill()
 
-        code, errors = search.disturb(draw.randrange(3), kill)
+        code, errors = search.disturb(n_epochs, kill)
         assert code == -signal.SIGKILL, errors
     search.run()
     with closing(search.open_reader()) as reader:
         *killed, last = (run.outcome for run in reader.runs())
     assert set(killed) == {"died"}
     assert last == "complete"
-    assert len(killed) <= n_kills, "one that is killed while it loads is no run yet"
+    assert len(killed) <= len(kills), "one that is killed while it loads is no run yet"
     assert_as_undisturbed(search, undisturbed)

@@ -261,3 +261,15 @@ def test_a_run_that_another_process_ended_stays_ended(writer, engine):
     assert not writer.heartbeat(first)
     writer.end_run(first, "complete")
     assert [run.outcome for run in StudyReader(engine, writer.study_uid).runs()] == ["died", None]
+
+
+def test_attempts_that_an_ended_run_leaves_are_interrupted_and_no_others(writer, reader):
+    ended, alive = (writer.start_run("host", pid, "inline", {}, {}) for pid in (1, 2))
+    for number, run_uid in enumerate((ended, ended, alive)):
+        writer.start_attempt(number, 1, run_uid, is_calibration=False, candidate={}, model="cnn")
+    writer.end_attempt(0, 1, "complete")
+    writer.end_run(ended, "interrupted")
+    attempts = reader.attempts()
+    assert [attempt.outcome for attempt in attempts] == ["complete", "interrupted", "running"]
+    assert attempts[1].ended_at is not None
+    assert attempts[2].ended_at is None
