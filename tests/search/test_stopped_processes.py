@@ -77,10 +77,13 @@ class Search:
                 assert time.monotonic() < deadline, "no epoch was trained"
                 time.sleep(0.02)
             children = psutil.Process(process.pid).children(recursive=True)
+            agents = [child for child in children if child.name() in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")]
             stop(process)
             _, errors = process.communicate(timeout=_PATIENCE)
         finally:
             process.kill()
+        if process.returncode == -signal.SIGKILL:  # Ray's agents take a minute to see it
+            children = [child for child in children if child not in agents]
         _, left = psutil.wait_procs(children, timeout=_PATIENCE)
         assert not left, "processes are left behind"
         return process.returncode, errors
