@@ -4,7 +4,7 @@ import pytest
 
 from flatselect.search.ray_cluster import describe_error
 
-_CREATION = """The actor died because of an error raised in its creation task, \x1b[36mray::Worker.__init__()\x1b[39m (pid=7)
+_CREATION = """The actor died because of an error in its creation task, \x1b[36mray::Worker.__init__()\x1b[39m (pid=7)
              ^^^^^^^^^^^^^^^^^^^^
   File "worker.py", line 3, in __init__
     torch.zeros(1, device="cuda")
@@ -12,7 +12,7 @@ RuntimeError: Found no NVIDIA driver on your system."""
 _TASK = """\x1b[36mray::Worker.train_epoch()\x1b[39m (pid=7)
   File "worker.py", line 9, in train_epoch
 ValueError: the user's own mistake"""
-_DEATH = """The actor died unexpectedly before finishing this task.
+_DEATH = """The actor died before finishing this task.
 \tclass_name: Worker
 \tactor_id: 3a3aa04a
 \tpid: 7
@@ -26,7 +26,7 @@ The actor is dead because its node has died."""
         (_TASK, "ValueError: the user's own mistake"),
         (
             _DEATH,
-            "The actor died unexpectedly before finishing this task. The actor is dead because its node has died.",
+            "The actor died before finishing this task. The actor is dead because its node has died.",
         ),
         ("", "RuntimeError"),
     ],
