@@ -99,7 +99,8 @@ def test_missing_study_file():
 
 def test_checkpoints_at_a_url_are_tried(study):
     def look(url):
-        study.write_text(STUDY_FILE.replace('"tiny"\n', f'"tiny"\ncheckpoints = "{url}"\n'))
+        text = STUDY_FILE.replace('"tiny"\n', f'"tiny"\ncheckpoints = "{url}"\n')
+        study.write_text(text + '[ray]\nbackend = "inline"\n')
         return examine(study)[1]["checkpoints"]
 
     sound = look("memory://bucket/checkpoints")
