@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from flatselect.report.calibration_plots import make_calibration_figure, write_calibration_plots
 
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor
 from flatselect.errors import CalibrationError
-from flatselect.report.calibration_plots import make_calibration_figure, write_calibration_plots
 
 
 def make_predictor(n_groups, n_epochs=3):
