@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
@@ -44,9 +45,10 @@ def draw_picture(chart: Chart, picture_format: str, coloring: str | None = None)
     if coloring:
         _add_color_bar(figure, axes, coloring, chart.colorings[coloring])
     stream = io.BytesIO()
-    # Without the date, the same chart is the same file.
+    # Without the date, and names drawn by lot, the same chart is the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(picture_format)
-    figure.savefig(stream, format=picture_format, dpi=_DOTS_PER_INCH, metadata=metadata)
+    with rc_context({"svg.hashsalt": chart.kind}):
+        figure.savefig(stream, format=picture_format, dpi=_DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
 
 

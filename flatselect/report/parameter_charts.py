@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Mapping
 
 import optuna
 
@@ -77,10 +77,10 @@ def make_parallel_chart(contents: StudyContents) -> Chart | Absence:
     colorings = make_colorings(contents)
     if len(trials) < 2 or not colorings:
         return Absence(kind, title, "It takes two predicted trials that differ in a parameter.")
-    ranked = sorted(trials, key=lambda trial: (_read_score(trial), -trial.number))
-    shown = [ranked[index] for index in thin(len(ranked), _MOST_LINES)]
+    # The best come last, and are drawn over the others.
+    shown = [trials[-1 - index] for index in thin(len(trials), _MOST_LINES)]
     names = [*colorings, "predicted test score"]
-    places = {name: {t: _scale(c.values, c.is_log)[t] for t in c.values} for name, c in colorings.items()}
+    places = {name: _scale(coloring.values, coloring.is_log) for name, coloring in colorings.items()}
     scores = {trial.number: _read_score(trial) for trial in trials}
     places["predicted test score"] = _scale(scores, is_log=False)
     series = []
@@ -127,7 +127,7 @@ def _read_score(trial: TrialRecord) -> float:
     return trial.prediction.predicted_test_score
 
 
-def _scale(values: Any, is_log: bool) -> dict[int, float]:
+def _scale(values: Mapping[int, float], is_log: bool) -> dict[int, float]:
     """Each value's place between the lowest (0) and the highest (1)."""
     taken = {trial: math.log(value) if is_log else value for trial, value in values.items()}
     low, high = min(taken.values()), max(taken.values())
