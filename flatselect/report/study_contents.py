@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.ranking import find_pareto_front, rank_trials
@@ -13,7 +13,7 @@ from flatselect.report.chart import thin
 from flatselect.store.engine import show_url
 from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
 
-_MOST_BEST, _MOST_OTHERS = 60, 140
+_MOST_BEST, _MOST_OTHERS = 40, 80
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StudyContents:
         pareto_front: Numbers; None where there is one objective.
         attempts: The last of each trial, by its number.
         runs: Earliest first.
-        distributions: What Optuna drew each parameter from.
+        distributions: What Optuna draws each parameter from.
         curves: Of the trials that are shown: the best, and of the others some, evenly by number.
         calibrator: The latest; None where there is none.
     """
@@ -81,9 +81,6 @@ def read_study_contents(reader: StudyReader) -> StudyContents:
     trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
     ranking = rank_trials(list(trials.values()))
     costs = config.get("study", {}).get("minimize", [])
-    distributions: dict[str, BaseDistribution] = {}
-    for frozen in reader.optuna_trials():
-        distributions |= frozen.distributions
     calibrator = reader.latest_calibrator()
     return StudyContents(
         name=reader.name(),
@@ -95,10 +92,29 @@ def read_study_contents(reader: StudyReader) -> StudyContents:
         pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
         attempts={attempt.trial_number: attempt for attempt in reader.attempts()},
         runs=tuple(reader.runs()),
-        distributions=distributions,
+        distributions=make_distributions(config.get("search_space", {})),
         curves=_read_curves(reader, trials, ranking),
         calibrator=GapPredictor.from_dict(calibrator[1]) if calibrator else None,
     )
+
+
+def make_distributions(search_space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """What Optuna draws each varied parameter from, by the study file: the same for all trials of a study."""
+    distributions: dict[str, BaseDistribution] = {}
+    for name, entry in search_space.items():
+        if not isinstance(entry, Mapping):
+            continue  # a fixed value
+        if entry["type"] == "categorical":
+            distributions[name] = CategoricalDistribution(entry["choices"])
+        elif entry["type"] == "int":
+            distributions[name] = IntDistribution(
+                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step", 1)
+            )
+        else:
+            distributions[name] = FloatDistribution(
+                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step")
+            )
+    return distributions
 
 
 def _read_curves(

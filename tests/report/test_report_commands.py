@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 from written_study import EVIL, write_study
 
 from flatselect.cli.main import cli
@@ -44,7 +45,8 @@ def test_report_of_a_name_in_another_database(evil_path, tmp_path):
 @pytest.mark.postgresql
 def test_report_of_a_study_on_a_server_shows_no_password(postgresql_url, tmp_path):
     write_study(postgresql_url, n_trials=8)
-    url = re.sub(r"//([^:@]+)@", r"//\1:secret@", postgresql_url)
+    url = make_url(postgresql_url).set(password="secret").render_as_string(hide_password=False)
+    assert "secret" in url
     done = run("report", "digits", "--storage", url, "-o", tmp_path / "page.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -60,6 +60,13 @@ def write_study(url, name="digits", n_trials=14, *, evil="", outcome="complete",
     config = {
         "study": {"name": f"{name}{evil}", "trials": n_trials, "seed": 1},
         "data": {"train": "digits", **({"audit": "digits"} if audited else {})},
+        "search_space": {
+            "learning_rate": {"type": "float", "low": 0.002, "high": 0.1, "log": True},
+            "width": {"type": "int", "low": 6, "high": 24, "log": True},
+            f"block{evil}": {"type": "categorical", "choices": ["plain", f"residual{evil}"]},
+            "momentum": {"type": "float", "low": 0.8, "high": 0.95, "when": {f"block{evil}": "plain"}},
+            "batch_size": 32,
+        },
         "training": {"epochs": N_EPOCHS},
         "ray": {"gpus_per_trial": 0.5},
     }
