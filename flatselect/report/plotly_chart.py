@@ -9,11 +9,14 @@ from flatselect.records import Interval
 from flatselect.report.chart import COLOR_SCALE, COLORS, Axis, Chart, Coloring, Number, Series
 
 _ROW_PIXELS, _FRAME_PIXELS, _PLAIN_PIXELS = 26, 130, 420
-_LONGEST_LABEL = 40
+_LONGEST_LABEL, _LONGEST_NARROW_LABEL = 40, 20
 
 
 def make_plotly_chart(chart: Chart) -> dict[str, Any]:
-    """Traces, layout and colourings; the page adds the colours of text and lines, which follow its theme."""
+    """Traces, layout, what changes of it on a phone, and colourings.
+
+    The page adds the colours of text and lines, which follow its theme.
+    """
     height = _FRAME_PIXELS + _ROW_PIXELS * chart.n_rows if chart.n_rows else _PLAIN_PIXELS
     return {
         "data": [_make_trace(series) for series in chart.series],
@@ -23,8 +26,14 @@ def make_plotly_chart(chart: Chart) -> dict[str, Any]:
             "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
             "hovermode": "closest",
             "barmode": "stack",
-            "xaxis": _make_axis(chart.x),
+            # Slanted, a label ends at its tick: level, the last would lie outside.
+            "xaxis": _make_axis(chart.x) | ({"tickangle": -35} if len(chart.x.labels) > 5 else {}),
             "yaxis": _make_axis(chart.y),
+        },
+        "narrow": {
+            f"{name}.ticktext": [_escape(_shorten(label, _LONGEST_NARROW_LABEL)) for label in axis.labels]
+            for name, axis in (("xaxis", chart.x), ("yaxis", chart.y))
+            if axis.labels
         },
         "colorings": {
             name: _make_coloring(coloring, chart.series) for name, coloring in sorted(chart.colorings.items())
@@ -147,5 +156,5 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _shorten(label: str) -> str:
-    return label if len(label) <= _LONGEST_LABEL else "…" + label[1 - _LONGEST_LABEL :]
+def _shorten(label: str, longest: int = _LONGEST_LABEL) -> str:
+    return label if len(label) <= longest else "…" + label[1 - longest :]

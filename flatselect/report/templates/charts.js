@@ -1,7 +1,7 @@
 // Draws every chart from the JSON beside it. Text and grid take the page's colours, and follow it into the dark.
 (() => {
   "use strict";
-  const PRINTED_PIXELS = 680;
+  const PRINTED_PIXELS = 680, NARROW_PIXELS = 640;
   // A finger that drags scrolls the page; a mouse zooms.
   const hasMouse = matchMedia("(pointer: fine)").matches;
   const charts = [...document.querySelectorAll("[data-chart]")].map((holder) => ({
@@ -50,6 +50,7 @@
     Plotly.newPlot(chart.holder, data, { ...layout, dragmode: hasMouse ? "zoom" : false }, {
       responsive: true, displayModeBar: false, displaylogo: false, showTips: false,
     });
+    if (innerWidth < NARROW_PIXELS) Plotly.relayout(chart.holder, chart.content.narrow);
     const select = chart.figure.querySelector("select");
     if (select) select.addEventListener("change", () => colorBy(chart, select.value));
   }
