@@ -65,10 +65,10 @@ def calibrate(
     if output is not None:
         predictor.save(output)
     if plot is not None:
-        # Imported here: plotly takes a second to import, and is seldom asked for.
-        from flatselect.report.calibration_plots import write_calibration_plots
+        # Imported here: a page takes a second to make, and is seldom asked for.
+        from flatselect.report.calibration_charts import write_calibration_page
 
-        write_calibration_plots(predictor, plot)
+        write_calibration_page(predictor, plot)
     if as_json:
         print_json({"sources": found, **description, "output": output})
     else:

@@ -27,6 +27,8 @@ VERBS = {
     "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
     "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
+    "report": Verb("flatselect.cli.report", "report", "Write a study as one HTML page."),
+    "plot": Verb("flatselect.cli.plot", "plot", "Draw one chart of a study into a file."),
     "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
     "doctor": Verb("flatselect.cli.doctor", "doctor", "Check what a search needs, and say how to mend it."),
 }

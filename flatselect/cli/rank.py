@@ -14,8 +14,9 @@ from flatselect.cli.measured_images import count_images, load_image_set, make_da
 from flatselect.cli.measuring_options import device_options, find_device, image_options, network_options
 from flatselect.cli.option_words import in_words_of_options
 from flatselect.cli.output import make_output_options, print_json, print_records
+from flatselect.cli.page_path import check_page_path
 from flatselect.cli.rank_output import print_errors, print_ranking
-from flatselect.cli.rank_page import check_page_path, list_facts
+from flatselect.cli.rank_page import list_facts
 from flatselect.cli.step_progress import StepProgress
 from flatselect.config import DataSection
 from flatselect.data.loading import AnySet, load_unlabeled_set

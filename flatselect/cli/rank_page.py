@@ -1,26 +1,15 @@
 """`flatselect rank -o report.html`: what the page says the ranking is made of."""
 
 from datetime import datetime
-from pathlib import Path
 
 from flatselect.data.loading import AnySet
-from flatselect.errors import ConfigError
 from flatselect.search.versions import collect_versions
 from flatselect.selection.calibrator import Calibrator
 from flatselect.selection.measuring import MOST_TRAIN_IMAGES
 
-_SUFFIXES = (".html", ".htm")
 # What a group of rows is, by the kind of source that they come from.
 _GROUPS = {"study": "trials", "zoo": "settings, each with several networks"}
 _SHOWN_VERSIONS = ("flatselect", "torch", "torchvision", "scikit-learn", "python")
-
-
-def check_page_path(path: str) -> None:
-    """Refuses, before anything is measured, a file that no page can be written to; raises ConfigError."""
-    if Path(path).suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"-o {path}: expected the name of an HTML page, such as report.html")
-    if Path(path).is_dir() or not Path(path).parent.is_dir():
-        raise ConfigError(f"-o {path}: cannot be written; name a file in a folder that is there")
 
 
 def list_facts(

@@ -68,6 +68,18 @@ def test_search_prints_one_json_object(finished: tuple[Path, dict[str, object]])
     assert set(document["ranking"]) == {trial["number"] for trial in document["trials"]}
 
 
+def test_report_and_plot_show_the_search(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, document = finished
+    done = run("report", "digits.toml", folder=folder)
+    assert done.returncode == 0, done.stderr
+    best = next(trial for trial in document["trials"] if trial["number"] == document["ranking"][0])
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"trial {best['number']}, {best['model']}: predicted test score {best['predicted_test_score']:.4f}" in page
+    done = run("plot", "digits", "ranking", "-o", "ranking.pdf", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "ranking.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_query_gives_the_same_trials(finished: tuple[Path, dict[str, object]]) -> None:
     folder, document = finished
     for study in ("digits.toml", "digits.db", "digits"):

@@ -1,0 +1,129 @@
+"""What a report tells of a study, read once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.ranking import find_pareto_front, rank_trials
+from flatselect.records import EpochMeasurement, TrialRecord
+from flatselect.report.chart import thin
+from flatselect.store.engine import show_url
+from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
+
+_MOST_BEST, _MOST_OTHERS = 40, 80
+
+
+@dataclass(frozen=True)
+class StudyContents:
+    """A study as it was at one moment.
+
+    Attributes:
+        storage: The database, without a password.
+        config: The study file's plain values.
+        data: What is known of the training images.
+        trials: By number.
+        ranking: Numbers, best first. Audited scores have no part in it.
+        pareto_front: Numbers; None where there is one objective.
+        attempts: The last of each trial, by its number.
+        runs: Earliest first.
+        distributions: What Optuna draws each parameter from.
+        curves: Of the trials that are shown: the best, and of the others some, evenly by number.
+        calibrator: The latest; None where there is none.
+    """
+
+    name: str
+    storage: str
+    config: dict[str, Any]
+    data: dict[str, Any]
+    trials: Mapping[int, TrialRecord]
+    ranking: tuple[int, ...]
+    pareto_front: tuple[int, ...] | None
+    attempts: Mapping[int, AttemptRecord]
+    runs: tuple[RunRecord, ...]
+    distributions: Mapping[str, BaseDistribution]
+    curves: Mapping[int, list[EpochMeasurement]]
+    calibrator: GapPredictor | None
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """The ranked trials, best first."""
+        return [self.trials[number] for number in self.ranking]
+
+    @property
+    def audited(self) -> list[TrialRecord]:
+        """Those with a score on the audit split, by number."""
+        return [trial for trial in self.trials.values() if trial.audit_test_score is not None]
+
+    @property
+    def has_audit_set(self) -> bool:
+        return bool(self.config.get("data", {}).get("audit"))
+
+    def count(self, state: str) -> int:
+        return sum(trial.state == state for trial in self.trials.values())
+
+    def planned_epochs(self, number: int) -> int:
+        """Those that the trial was to train, had it not been given up."""
+        attempt = self.attempts.get(number)
+        training = (attempt.candidate.get("training") if attempt else None) or self.config.get("training", {})
+        return int(training.get("epochs", self.trials[number].epochs))
+
+
+def read_study_contents(reader: StudyReader) -> StudyContents:
+    """Reads everything; of many trials, the curves of some.
+
+    Raises:
+        StoreError: The database cannot do it.
+    """
+    config = reader.config()
+    trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
+    ranking = rank_trials(list(trials.values()))
+    costs = config.get("study", {}).get("minimize", [])
+    calibrator = reader.latest_calibrator()
+    return StudyContents(
+        name=reader.name(),
+        storage=show_url(reader.engine),
+        config=config,
+        data=reader.data(),
+        trials=trials,
+        ranking=tuple(ranking),
+        pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
+        attempts={attempt.trial_number: attempt for attempt in reader.attempts()},
+        runs=tuple(reader.runs()),
+        distributions=make_distributions(config.get("search_space", {})),
+        curves=_read_curves(reader, trials, ranking),
+        calibrator=GapPredictor.from_dict(calibrator[1]) if calibrator else None,
+    )
+
+
+def make_distributions(search_space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """What Optuna draws each varied parameter from, by the study file: the same for all trials of a study."""
+    distributions: dict[str, BaseDistribution] = {}
+    for name, entry in search_space.items():
+        if not isinstance(entry, Mapping):
+            continue  # a fixed value
+        if entry["type"] == "categorical":
+            distributions[name] = CategoricalDistribution(entry["choices"])
+        elif entry["type"] == "int":
+            distributions[name] = IntDistribution(
+                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step", 1)
+            )
+        else:
+            distributions[name] = FloatDistribution(
+                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step")
+            )
+    return distributions
+
+
+def _read_curves(
+    reader: StudyReader, trials: Mapping[int, TrialRecord], ranking: list[int]
+) -> dict[int, list[EpochMeasurement]]:
+    with_epochs = [number for number, trial in trials.items() if trial.measurement is not None]
+    if len(with_epochs) <= _MOST_BEST + _MOST_OTHERS:
+        return reader.measurements()
+    best = ranking[:_MOST_BEST]
+    others = sorted(set(with_epochs) - set(best))
+    shown = sorted([*best, *(others[index] for index in thin(len(others), _MOST_OTHERS))])
+    return {number: curve for number in shown for curve in reader.measurements(number).values()}
