@@ -6,7 +6,7 @@ takes one up, or fits the calibrator, first learns what the others have done.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +35,7 @@ from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
 from flatselect.store.run_records import AttemptOutcome
 from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
+from flatselect.store.upserts import GatheredRows
 
 TrialState = optuna.trial.TrialState
 _WAIT_SECONDS = 1.0
@@ -150,7 +151,7 @@ class Driver:
             worker = self._backend.idle.popleft()
             self._running[worker] = running
             running.started = time.monotonic()
-            self._request(worker, "start", running.make_assignment())
+            self._backend.request(worker, "start", running.make_assignment())
         n_wanted = len(self._running) + self._count_startable()
         self._backend.scale(n_wanted)
         self._show()
@@ -237,11 +238,6 @@ class Driver:
             self._observer.say(f"no new trial starts: {self._stop.because}")
         return is_enough
 
-    def _request(self, worker: int, method: str, *arguments: Any) -> None:
-        """Asks a worker to go on, once all that led to it is in the database."""
-        self._opened.storage.flush()
-        self._backend.request(worker, method, *arguments)
-
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
         with self._left_if_ended_elsewhere(running):
@@ -251,7 +247,6 @@ class Driver:
                 self._handle_loss(running, loss, was_preempted=reply.was_preempted)
             elif isinstance(reply, TrialReport):
                 assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
-                self._opened.storage.check_is_running(running.trial._trial_id)
                 self._handle_report(worker, running, reply)
 
     @contextmanager
@@ -278,12 +273,16 @@ class Driver:
         running.epoch = report.epoch
         running.add_to_curve(report.measurements)
         self._book.curves[running.number] = running.curve
-        with self._writer.together():
+        with self._writer.gathered() as rows:
             self._writer.add_measurements(running.number, running.attempt, report.measurements)
             if report.checkpoint is not None:
                 file = report.checkpoint
                 self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
             news = [] if report.failure is not None else self._predict_new_epochs(running)
+        reason = None
+        if report.failure is None:
+            reason = self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)
+        self._write(running, rows)
         if report.failure is not None:
             self._release(worker)
             if report.failure.kind == CheckpointError.__name__:
@@ -292,14 +291,19 @@ class Driver:
                 self._handle_loss(running, report.failure)
             else:
                 self._fail(running, report.failure)
-        elif (reason := self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)) is not None:
+        elif reason is not None:
             self._release(worker)
             self._prune(running, reason)
         elif report.is_last:
             self._release(worker)
             self._finish(running)
         else:
-            self._request(worker, "train_epoch")
+            self._backend.request(worker, "train_epoch")
+
+    def _write(self, running: RunningTrial, rows: Sequence[GatheredRows] = ()) -> None:
+        """Writes what is new of a trial, in one transaction; raises if another process has ended it."""
+        self._opened.storage.flush(rows)
+        self._opened.storage.check_is_running(running.trial._trial_id)
 
     def _handle_loss(self, running: RunningTrial, loss: Failure, *, was_preempted: bool = False) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
@@ -415,8 +419,8 @@ class Driver:
                 self._trained.append(running)
             else:
                 with self._left_if_ended_elsewhere(running):
-                    self._opened.storage.check_is_running(running.trial._trial_id)
                     self._report_to_optuna(running, self._predict_new_epochs(running), is_resumed=False, is_last=True)
+                    self._write(running)
                     self._finish(running)
 
     def _fit_if_due(self, is_final: bool) -> None:

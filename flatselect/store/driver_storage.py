@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Executable, Table
 from flatselect.store import optuna_rows
 from flatselect.store.patience import Result
 from flatselect.store.patient_storage import PatientStorage, find_cause
+from flatselect.store.upserts import GatheredRows
 
 ASKED_ATTRIBUTE = "flatselect:asked_by"
 _LOOK_SECONDS = 1.0
@@ -73,7 +74,7 @@ class DriverStorage(BaseStorage):
     a driver calls it before it asks a worker to go on. A process that dies in between has not asked, and its successor
     reports again what the database lacks. What other processes do is looked for in every `get_all_trials`: trials that
     they added or ended, and where running ones are asked for, what they have set of theirs. Any process may end any
-    trial: `check_is_running` finds out, and so does whoever ends it a second time.
+    trial: whoever writes to it, or ends it a second time, finds out.
 
     A trial carries from its first moment who asked for it: one whose answer was lost is found again and not made twice,
     and one whose asker died is known as that one's.
@@ -92,35 +93,41 @@ class DriverStorage(BaseStorage):
             table: {} for table in optuna_rows.KEYS
         }
 
-    def flush(self) -> None:
-        """Writes what was set, all of it or nothing; what could not be written is kept.
+    def flush(self, also: Sequence[GatheredRows] = ()) -> None:
+        """Writes what was set and what is given, all of it or nothing; what could not be written is kept.
+
+        Of a trial that another process has ended meanwhile nothing is written: it is known to be finished from then on.
 
         Raises:
             DBAPIError: The database cannot do it.
         """
-        if any(self._pending.values()):
-            self._transact(self._write_rows)
+
+        def write(connection: Connection) -> list[int]:
+            trial_ids = {trial_id for rows in self._pending.values() for trial_id, _ in rows}
+            ended = list(connection.scalars(optuna_rows.SELECT_FINISHED, {"ids": list(trial_ids)})) if trial_ids else []
+            for statement, values in also:
+                connection.execute(statement, values)
+            self._write_rows(connection, ended)
+            return ended
+
+        if also or any(self._pending.values()):
+            ended = self._transact(write)
             self._clear()
+            for trial_id in ended:
+                self._put(self._study_of[trial_id], self.backend.get_trial(trial_id))
 
     def check_is_running(self, trial_id: int) -> None:
-        """Asks the database whether a trial may go on.
+        """Nothing, if a trial may go on, as far as is known since it was last written to.
 
         Raises:
-            DBAPIError: The database does not answer.
-            UpdateFinishedTrialError: Another process has ended it. What waited to be written of it is given up.
+            UpdateFinishedTrialError: Another process has ended it.
         """
-        study_id = self._find_study(trial_id)
-        (row,) = self._read(optuna_rows.SELECT_STATE, id=trial_id)
-        if row.state != self._studies[study_id].by_id[trial_id].state:
-            self._put(study_id, self.backend.get_trial(trial_id))
-        if row.state.is_finished():
-            self._forget(trial_id)
-        self.check_trial_is_updatable(trial_id, row.state)
+        self.check_trial_is_updatable(trial_id, self._studies[self._find_study(trial_id)].by_id[trial_id].state)
 
-    def _write_rows(self, connection: Connection) -> None:
+    def _write_rows(self, connection: Connection, but_of: Container[int] = ()) -> None:
         for table, rows in self._pending.items():
-            if rows:
-                connection.execute(optuna_rows.make_row_upsert(table, connection.dialect.name), list(rows.values()))
+            if values := [row for key, row in rows.items() if key[0] not in but_of]:
+                connection.execute(optuna_rows.make_row_upsert(table, connection.dialect.name), values)
 
     def _clear(self) -> None:
         for rows in self._pending.values():

@@ -31,6 +31,7 @@ KEYS: dict[Table, str] = {
 }
 # Built once: building a statement takes longer than running it.
 _IDS: Any = bindparam("ids", expanding=True)
+SELECT_FINISHED = select(TRIALS.c.trial_id).where(TRIALS.c.trial_id.in_(_IDS), TRIALS.c.state.not_in(UNFINISHED))
 SELECT_STUDY = select(TRIALS.c.study_id).where(TRIALS.c.trial_id == bindparam("id"))
 SELECT_STATE = select(TRIALS.c.state).where(TRIALS.c.trial_id == bindparam("id"))
 UPDATE_STATE = (

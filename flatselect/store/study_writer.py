@@ -36,7 +36,7 @@ from flatselect.store.tables import (
     RunRow,
     StudyRow,
 )
-from flatselect.store.upserts import make_upsert
+from flatselect.store.upserts import GatheredRows, make_upsert
 
 # Built once: building a statement takes longer than running it.
 _END_COLUMNS = ("ended_at", "outcome", "failure_kind", "failure_message", "failure_traceback", "pruned_because")
@@ -61,7 +61,7 @@ class StudyWriter:
     def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
         self._patience = patience
-        self._together: list[tuple[Executable, list[Mapping[str, Any]]]] | None = None
+        self._gathered: list[GatheredRows] | None = None
         self.study_uid = study_uid
 
     @classmethod
@@ -86,21 +86,14 @@ class StudyWriter:
         return type(self)(self._engine, self.study_uid)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Rows that are added in such a block are written at its end, in one transaction."""
-        together: list[tuple[Executable, list[Mapping[str, Any]]]] = []
-        self._together = together
+    def gathered(self) -> Iterator[list[GatheredRows]]:
+        """Rows that are added in such a block are not written but gathered: for a transaction of the caller's."""
+        gathered: list[GatheredRows] = []
+        self._gathered = gathered
         try:
-            yield
+            yield gathered
         finally:
-            self._together = None
-
-        def write(connection: Connection) -> None:
-            for statement, values in together:
-                connection.execute(statement, values)
-
-        if together:
-            run_transaction(self._engine, write, self._patience)
+            self._gathered = None
 
     @property
     def is_shared(self) -> bool:
@@ -300,8 +293,8 @@ class StudyWriter:
         replaced = tuple(name for name in values[0] if name not in key) if replace else ()
         table = row.metadata.tables[row.__tablename__]
         statement = make_upsert(table, self._engine.dialect.name, key, replaced)
-        if self._together is not None:
-            self._together.append((statement, list(values)))
+        if self._gathered is not None:
+            self._gathered.append((statement, values))
         else:
             self._execute(statement, list(values))
 

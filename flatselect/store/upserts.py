@@ -1,10 +1,14 @@
 """INSERT ... ON CONFLICT, built once a table: building one takes longer than running it."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+GatheredRows = tuple[Executable, Sequence[Mapping[str, Any]]]
+"""A statement with the rows it is to be executed with."""
 
 
 @cache

@@ -217,10 +217,8 @@ def test_trials_that_somebody_ended_by_hand_are_left_to_them(
     assert [t.number for t in result.trials if t.state == "FAIL"] == [4, 5, 6]
     with closing(open_reader(str(config.study.storage))) as reader:
         outcomes = {a.trial_number: (a.outcome, a.failure and a.failure.kind) for a in reader.attempts()}
-        assert {number: len(curve) for number, curve in reader.measurements().items() if number in (4, 5, 6)} == {
-            5: 1,
-            6: 2,
-        }
+        curves = reader.measurements()
+    assert [len(curves.get(number, [])) for number in (4, 5, 6)] == [0, 2, 3]
     assert [outcomes[number] for number in (4, 5, 6)] == [("lost", "EndedElsewhere")] * 3
     study = optuna.load_study(study_name="tiny", storage=config.study.storage)
     assert [len(trial.intermediate_values) for trial in study.trials[4:7]] == [0, 1, 2]

@@ -108,10 +108,10 @@ def test_a_trial_that_another_process_ended_is_not_written_to(
     elsewhere.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     trial.report(0.5, 1)
     goes_on.report(0.25, 1)
+    storage.flush()
+    storage.check_is_running(goes_on._trial_id)
     with pytest.raises(UpdateFinishedTrialError):
         storage.check_is_running(trial._trial_id)
-    storage.check_is_running(goes_on._trial_id)
-    storage.flush()
     assert [t.intermediate_values for t in read(elsewhere)] == [{}, {1: 0.25}]
     with pytest.raises(UpdateFinishedTrialError):
         trial.report(0.5, 2)
