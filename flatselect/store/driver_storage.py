@@ -6,10 +6,8 @@ of a driver's time. Here trials are kept in memory, and what is set of a running
 
 import time
 import uuid
-from bisect import insort
 from collections.abc import Callable, Container, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass, field
 from datetime import datetime
 from json import dumps
 from typing import Any
@@ -24,47 +22,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Executable, Table
 
 from flatselect.store import optuna_rows
+from flatselect.store.known_trials import KnownTrials
 from flatselect.store.patience import Result
 from flatselect.store.patient_storage import PatientStorage, find_cause
 from flatselect.store.upserts import GatheredRows
 
 ASKED_ATTRIBUTE = "flatselect:asked_by"
 _LOOK_SECONDS = 1.0
-
-
-@dataclass
-class _KnownTrials:
-    """The trials of one study as they were last seen.
-
-    Attributes:
-        by_id: Of all.
-        id_by_number: Of all.
-        by_state: Of each state, in order of number.
-        foreign: Unfinished ones that others write to.
-        last_id: The youngest one that was found in the database.
-        looked_at: When, by the monotonic clock.
-        distributions: Of each parameter that was ever suggested.
-    """
-
-    by_id: dict[int, FrozenTrial] = field(default_factory=dict)
-    id_by_number: dict[int, int] = field(default_factory=dict)
-    by_state: dict[TrialState, list[FrozenTrial]] = field(default_factory=lambda: {state: [] for state in TrialState})
-    foreign: set[int] = field(default_factory=set)
-    last_id: int = -1
-    looked_at: float = 0.0
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-
-    def put(self, trial: FrozenTrial) -> None:
-        """Takes a trial in, in place of what was known of it."""
-        if (known := self.by_id.get(trial._trial_id)) is not None:
-            self.by_state[known.state].remove(known)
-        self.by_id[trial._trial_id] = trial
-        self.id_by_number[trial.number] = trial._trial_id
-        insort(self.by_state[trial.state], trial, key=lambda other: other.number)
-        for name, distribution in trial.distributions.items():
-            self.distributions.setdefault(name, distribution)
-        if trial.state.is_finished():
-            self.foreign.discard(trial._trial_id)
 
 
 class DriverStorage(BaseStorage):
@@ -87,7 +51,7 @@ class DriverStorage(BaseStorage):
     def __init__(self, backend: PatientStorage) -> None:
         self.backend = backend
         self.run_uid: str | None = None
-        self._studies: dict[int, _KnownTrials] = {}
+        self._studies: dict[int, KnownTrials] = {}
         self._study_of: dict[int, int] = {}  # by trial's id
         self._pending: dict[Table, dict[tuple[int, str | int], dict[str, Any]]] = {
             table: {} for table in optuna_rows.KEYS
@@ -272,14 +236,14 @@ class DriverStorage(BaseStorage):
     def remove_session(self) -> None:
         self.backend.remove_session()
 
-    def _look(self, study_id: int, states: Container[TrialState]) -> _KnownTrials:
+    def _look(self, study_id: int, states: Container[TrialState]) -> KnownTrials:
         """Finds what other processes have done to trials in these states.
 
         Finished ones alone are asked for after every epoch: of those a second's delay does no harm.
         """
         known = self._studies.get(study_id)
         if known is None:
-            known = self._studies[study_id] = _KnownTrials()
+            known = self._studies[study_id] = KnownTrials()
             for trial in self.backend.get_all_trials(study_id, deepcopy=False):
                 self._put_foreign(study_id, trial)
                 known.last_id = max(known.last_id, trial._trial_id)
@@ -321,10 +285,10 @@ class DriverStorage(BaseStorage):
             self._studies[study_id].foreign.add(trial._trial_id)
 
     def _put(self, study_id: int, trial: FrozenTrial) -> None:
-        self._studies.setdefault(study_id, _KnownTrials()).put(trial)
+        self._studies.setdefault(study_id, KnownTrials()).put(trial)
         self._study_of[trial._trial_id] = study_id
 
-    def _own(self, trial_id: int) -> tuple[FrozenTrial, _KnownTrials]:
+    def _own(self, trial_id: int) -> tuple[FrozenTrial, KnownTrials]:
         """A trial that this process is about to write to."""
         known = self._studies[self._find_study(trial_id)]
         trial = known.by_id[trial_id]
