@@ -200,11 +200,12 @@ def first_line(error: BaseException) -> str:
 def describe_error(error: BaseException) -> str:
     """What Ray says, in one line: of a traceback its last line, of an actor's death the cause without its ids."""
     lines = _list_lines(error)
-    if any(line.startswith("Traceback") or line.startswith("ray::") for line in lines):
+    if any(line.startswith("Traceback") or "ray::" in line for line in lines):
         return lines[-1][:_REASON_LENGTH]
     told = [line for line in lines if not re.match(r"(class_name|actor_id|namespace|pid|name):", line)]
     return " ".join(told)[:_REASON_LENGTH] or type(error).__name__
 
 
 def _list_lines(error: BaseException) -> list[str]:
-    return [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))
+    return [line.strip() for line in plain.splitlines() if line.strip()]
