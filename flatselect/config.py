@@ -240,6 +240,7 @@ class RaySection(Section):
     gpus_per_trial: NonNegative | None = Field(None, description="0, 1/k, 1 or n; default: 1 if there is a GPU")
     max_failures: Annotated[int, Field(ge=0)] = Field(3, description="worker deaths a trial survives")
     dashboard: bool = False
+    metrics: bool = Field(False, description="trials and epochs as metrics of Ray's, for Prometheus")
 
 
 class FloatRange(Section):

@@ -3,6 +3,7 @@
 import math
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import optuna
@@ -12,6 +13,7 @@ from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.doctor.finding import Finding
 from flatselect.errors import ModelError
+from flatselect.file_location import delete_file, is_url, join_location, open_whole
 from flatselect.models.factories import build_model
 from flatselect.search_space import suggest
 from flatselect.training.seeding import seeded
@@ -29,7 +31,35 @@ def check_checkpoint_folder(config: StudyConfig, dataset: Dataset) -> Finding:
         config: The study.
         dataset: Its training images; candidates are built for their shape and classes.
     """
-    folder = Path(str(config.study.checkpoints))
+    location = str(config.study.checkpoints)
+    if (problem := _try_url(location) if is_url(location) else None) is not None:
+        return problem
+    try:
+        n_parameters = find_largest_candidate(config, dataset)
+    except ModelError as error:
+        found = f"{location}: how large they are is not known, no candidate can be: {error}"
+        return Finding(_SUBJECT, "problem", found)
+    needed = n_parameters * _BYTES_PER_PARAMETER * (config.study.trials + config.study.retrain_top)
+    wanted = f"{config.study.trials} trials need about {_show_bytes(needed)}"
+    if is_url(location):
+        return Finding(_SUBJECT, "ok", f"{location}: can be written, {wanted}")
+    return _check_room(Path(location), needed, wanted)
+
+
+def _try_url(folder: str) -> Finding | None:
+    """What goes wrong with a small file there, None if nothing does."""
+    location = join_location(folder, f".doctor-{uuid.uuid4().hex}")
+    try:
+        with open_whole(location, make_folders=True) as file:
+            file.write(b"flatselect")
+        delete_file(location)
+    except OSError as error:
+        remedy = "mend it (its package, credentials, bucket), or give another: --set study.checkpoints=URL"
+        return Finding(_SUBJECT, "problem", f"{folder}: nothing can be written there ({error})", remedy)
+    return None
+
+
+def _check_room(folder: Path, needed: int, wanted: str) -> Finding:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -37,13 +67,8 @@ def check_checkpoint_folder(config: StudyConfig, dataset: Dataset) -> Finding:
     except OSError as error:
         found = f"{folder}: nothing can be written in {existing} ({error.strerror})"
         return Finding(_SUBJECT, "problem", found, "give another folder: --set study.checkpoints=FOLDER")
-    try:
-        n_parameters = find_largest_candidate(config, dataset)
-    except ModelError as error:
-        return Finding(_SUBJECT, "problem", f"{folder}: how large they are is not known, no candidate can be: {error}")
-    needed = n_parameters * _BYTES_PER_PARAMETER * (config.study.trials + config.study.retrain_top)
     free = psutil.disk_usage(str(existing)).free
-    found = f"{folder}: {_show_bytes(free)} free, {config.study.trials} trials need about {_show_bytes(needed)}"
+    found = f"{folder}: {_show_bytes(free)} free, {wanted}"
     if needed > free:
         return Finding(_SUBJECT, "problem", found, "free some, or give another folder: --set study.checkpoints=FOLDER")
     if 2 * needed > free:

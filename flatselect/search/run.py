@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -64,6 +66,7 @@ def run_search(config: StudyConfig, observer: SearchObserver | None = None) -> S
     observer = LoggingObserver(observer)
     images = SearchImages(dataset, load_unlabeled_sample(config, dataset))
     _check_candidates(config, dataset)
+    _check_metrics(config)
     with (
         translate_optuna_errors(config.study.storage),
         contextlib.closing(open_or_create_study(config, dataset)) as opened,
@@ -88,6 +91,7 @@ def _go_on(
             contextlib.closing(FolderToken(get_checkpoint_folder(config, opened.uid))) as token,
             contextlib.closing(_make_backend(config, opened.uid, images, token, observer)) as backend,
         ):
+            observer = _meter(config, observer)
             with opened.writer.lock():
                 adopted = adopt_running_trials(config, opened, run_uid)
             driver = Driver(config, opened, calibration, adopted, backend, observer, heartbeat)
@@ -151,6 +155,24 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
         else:
             return
     raise SearchError(f"no candidate can be searched; the last one tried: {errors[-1]}") from errors[-1]
+
+
+def _meter(config: StudyConfig, observer: SearchObserver) -> SearchObserver:
+    """Counts what the observer is shown, where that is wanted; once Ray runs."""
+    if config.ray.backend != "ray" or not config.ray.metrics:
+        return observer
+    from flatselect.search.ray_metrics import MeteredObserver
+
+    return MeteredObserver(observer, config.study.name)
+
+
+def _check_metrics(config: StudyConfig) -> None:
+    """The machines of a cluster have their own packages; on this one a Ray without its extra ones serves nothing."""
+    is_local = (config.ray.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    if is_local and config.ray.metrics and importlib.util.find_spec("opentelemetry") is None:
+        raise SearchError(
+            "ray.metrics = true: this Ray has no metrics endpoint; pip install 'flatselect[metrics]', or leave it out"
+        )
 
 
 def _make_backend(

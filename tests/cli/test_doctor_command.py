@@ -3,6 +3,7 @@
 import json
 from collections import namedtuple
 
+import fsspec
 import pytest
 from running import Command
 
@@ -94,3 +95,18 @@ def test_missing_study_file():
     _, findings = examine("absent.toml")
     assert "no such study file" in findings["study file"]["found"]
     assert "data" not in findings
+
+
+def test_checkpoints_at_a_url_are_tried(study):
+    def look(url):
+        text = STUDY_FILE.replace('"tiny"\n', f'"tiny"\ncheckpoints = "{url}"\n')
+        study.write_text(text + '[ray]\nbackend = "inline"\n')
+        return examine(study)[1]["checkpoints"]
+
+    sound = look("memory://bucket/checkpoints")
+    assert sound["verdict"] == "ok"
+    assert "can be written, 20 trials need about" in sound["found"]
+    assert fsspec.filesystem("memory").find("bucket") == [], "nothing is left behind"
+    closed = look("file:///proc/checkpoints")
+    assert closed["verdict"] == "problem"
+    assert "file:///proc/checkpoints: nothing can be written there" in closed["found"]

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from ray_nodes import NodeCluster
+from searching import MakeStudy
 
 from flatselect.config import RaySection
 from flatselect.errors import SearchError
 from flatselect.search.ray_cluster import connect
+from flatselect.search.run import run_search
 
 pytestmark = pytest.mark.ray
 
@@ -49,3 +51,10 @@ def test_a_token_that_is_not_given_is_asked_for(tmp_path: Path, tiny_text: str) 
         assert "Traceback" not in refused.stderr
         let_in = search(tmp_path, cluster.address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
         assert "do not fit" in let_in.stderr  # the head has no CPUs: it was joined
+
+
+def test_metrics_that_nobody_would_serve_are_refused(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # as without Ray's extra packages
+    with pytest.raises(SearchError, match=r"pip install 'flatselect\[metrics\]'"):
+        run_search(make_study("ray.backend=ray", "ray.metrics=true"))
