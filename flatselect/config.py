@@ -166,6 +166,7 @@ class TrainingSection(Section):
     gradient_clip: Positive | None = Field(None, description="largest norm of the gradient")
     target_train_loss: Positive | None = Field(None, description="training ends early at this training loss")
     mixed_precision: bool = Field(True, description="bfloat16 autocast, on a GPU only")
+    compile: bool = Field(False, description="torch.compile: a minute a trial, to be won back by long training")
     flatness_penalty: NonNegative = Field(0.0, description="relative GAP flatness times this is added to the loss")
     # Of an image the penalty costs two to three times what the loss does. Batches are shuffled, so its first images are
     # as good a sample as any; 32 are enough for batch norm's statistics, and a strength means the same at every

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -39,6 +40,10 @@ _QUANTILES: dict[Reference, float] = {"median": 0.5, "upper_quartile": 0.75, "be
 _LEAST_FINISHED = 3
 # Half a 90 % interval in standard deviations of a normal error.
 _DEVIATIONS_IN_INTERVAL = 1.645
+# Of some users' objectives every batch is a step.
+_MOST_EPOCHS_KEPT = 1000
+
+Array = npt.NDArray[np.float64]
 
 
 class FlatnessPruner(optuna.pruners.BasePruner):
@@ -111,6 +116,7 @@ class FlatnessPruner(optuna.pruners.BasePruner):
         self._reference: Reference = reference
         self._confidence = confidence
         self._objective = objective
+        self._finished: _FinishedTrials | None = None  # of the study that was asked about last
 
     @staticmethod
     def report(
@@ -169,18 +175,16 @@ class FlatnessPruner(optuna.pruners.BasePruner):
             return f"epoch {epoch}: {reports[epoch]} was reported"
         if epoch <= self._warmup_epochs or len(epochs) < self._patience:
             return None
-        finished = [f for f in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if read_reports(f)]
-        finished = [f for f in finished if math.isfinite(f.values[self._objective])]
-        rivals = [f for f in finished if self._is_as_good_elsewhere(study, f, trial)]
-        if len(finished) < max(_LEAST_FINISHED, self._startup_trials) or not rivals:
+        finished = self._find_finished(study)
+        rivals = finished.by_value[self._are_as_good_elsewhere(study, finished, trial)[finished.by_value]]
+        if len(finished.trials) < max(_LEAST_FINISHED, self._startup_trials) or not len(rivals):
             return None
 
         sign = _sign(study.directions[self._objective])
-        rivals.sort(key=lambda f: (sign * f.values[self._objective], f.number))
-        rival = rivals[math.floor(_QUANTILES[self._reference] * (len(rivals) - 1))]
+        rival = finished.trials[rivals[math.floor(_QUANTILES[self._reference] * (len(rivals) - 1))]]
         needed = rival.values[self._objective]
         unsure = math.hypot(_find_half_width(trial, sign), _find_half_width(rival, -sign)) / _DEVIATIONS_IN_INTERVAL
-        bounds = [self._find_bound(finished, trial, epoch, sign, unsure) for epoch in epochs[-self._patience :]]
+        bounds = [self._find_bound(finished, reports, epoch, sign, unsure) for epoch in epochs[-self._patience :]]
         if not all(bound is not None and sign * bound < sign * needed - self._margin for bound in bounds):
             return None
         margin = f" by more than {self._margin:g}" if self._margin else ""
@@ -192,29 +196,114 @@ class FlatnessPruner(optuna.pruners.BasePruner):
             f"(trial {rival.number})"
         )
 
-    def _is_as_good_elsewhere(self, study: optuna.Study, finished: FrozenTrial, trial: FrozenTrial) -> bool:
+    def _find_finished(self, study: optuna.Study) -> "_FinishedTrials":
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        finished = self._finished
+        if finished is None or not finished.is_of(study.directions):
+            finished = _FinishedTrials.none(study.directions, self._objective)
+        # Threads may ask at once: each of these is complete, whichever stays.
+        self._finished = finished = finished.take_in(trials)
+        return finished
+
+    def _are_as_good_elsewhere(
+        self, study: optuna.Study, finished: "_FinishedTrials", trial: FrozenTrial
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each finished trial is at least as good as this one in every other objective, (n_trials,)."""
         known = trial.user_attrs.get(KNOWN_ATTRIBUTE, {})
-        return all(
-            str(index) in known and _sign(direction) * (finished.values[index] - known[str(index)]) >= 0
-            for index, direction in enumerate(study.directions)
-            if index != self._objective
-        )
+        are = np.ones(len(finished.trials), dtype=np.bool_)
+        for index, direction in enumerate(study.directions):
+            if index != self._objective:
+                least = known.get(str(index), math.nan)
+                are &= _sign(direction) * (finished.values[:, index] - least) >= 0
+        return are
 
     def _find_bound(
-        self, finished: Sequence[FrozenTrial], trial: FrozenTrial, epoch: int, sign: int, unsure: float
+        self, finished: "_FinishedTrials", reports: Mapping[int, float], epoch: int, sign: int, unsure: float
     ) -> float | None:
-        """The optimistic bound of the value that the trial ends with, as seen at this epoch; None if unknown.
+        """The optimistic bound of the value that a trial ends with, as seen at this epoch; None if unknown.
 
         `unsure` is the standard deviation of what is compared, beside that of the end's prediction.
         """
-        pairs = [(_smooth(read_reports(f), epoch), f.values[self._objective]) for f in finished]
-        pairs = [(x, y) for x, y in pairs if not math.isnan(x)]
-        x = _smooth(read_reports(trial), epoch)
-        if len(pairs) < _LEAST_FINISHED or math.isnan(x):
+        xs, ys = finished.smooth(epoch), finished.values[:, self._objective]
+        are_known = ~np.isnan(xs)
+        xs, ys = xs[are_known], ys[are_known]
+        x = _smooth(reports, epoch)
+        if len(xs) < _LEAST_FINISHED or math.isnan(x):
             return None
-        final = _predict_final(pairs, x)
-        quantile = float(stdtrit(len(pairs) - 2, self._confidence))
+        final = _predict_final(xs, ys, x)
+        quantile = float(stdtrit(len(xs) - 2, self._confidence))
         return final.value + sign * quantile * math.hypot(final.deviation, unsure)
+
+
+class _FinishedTrials:
+    """The finished trials that a trial can be compared with, as arrays, so that asking costs little among thousands.
+
+    Attributes:
+        trials: Those that reported anything and ended with a finite value, by number.
+        values: What they ended with, (n_trials, n_objectives).
+        by_value: Indices of `trials`, the worst first, the lower number first among equals, (n_trials,).
+    """
+
+    def __init__(
+        self,
+        directions: Sequence[StudyDirection],
+        objective: int,
+        seen: Sequence[FrozenTrial],
+        trials: list[FrozenTrial],
+        values: Array,
+        smoothed: dict[int, Array],
+    ) -> None:
+        self._directions = list(directions)
+        self._objective = objective
+        self._seen = list(seen)
+        self._smoothed = smoothed  # by epoch
+        self.trials = trials
+        self.values = values
+        sign = _sign(directions[objective])
+        self.by_value = np.lexsort((np.array([trial.number for trial in trials]), sign * values[:, objective]))
+
+    @classmethod
+    def none(cls, directions: Sequence[StudyDirection], objective: int) -> "_FinishedTrials":
+        return cls(directions, objective, [], [], np.empty((0, len(directions))), {})
+
+    def is_of(self, directions: Sequence[StudyDirection]) -> bool:
+        """Whether these may be trials of a study with these directions."""
+        return self._directions == list(directions)
+
+    def take_in(self, finished: Sequence[FrozenTrial]) -> "_FinishedTrials":
+        """These, with what has finished since; of another study, its own instead.
+
+        Args:
+            finished: The complete trials of the study, by number; storages give the same objects again and again.
+        """
+        if self._seen == finished:
+            return self
+        seen = {id(trial) for trial in self._seen}
+        added = [trial for trial in finished if id(trial) not in seen]
+        if len(seen) + len(added) != len(finished):
+            return self.none(self._directions, self._objective).take_in(finished)
+        usable = [f for f in added if read_reports(f) and math.isfinite(f.values[self._objective])]
+        places = np.searchsorted([trial.number for trial in self.trials], [trial.number for trial in usable])
+        values = np.array([trial.values for trial in usable]).reshape(len(usable), len(self._directions))
+        return _FinishedTrials(
+            self._directions,
+            self._objective,
+            finished,
+            sorted([*self.trials, *usable], key=lambda trial: trial.number),
+            np.insert(self.values, places, values, axis=0),
+            {
+                epoch: np.insert(xs, places, [_smooth(read_reports(trial), epoch) for trial in usable])
+                for epoch, xs in self._smoothed.items()
+            },
+        )
+
+    def smooth(self, epoch: int) -> Array:
+        """`_smooth` of each trial's reports, (n_trials,)."""
+        if epoch not in self._smoothed:
+            if len(self._smoothed) >= _MOST_EPOCHS_KEPT:
+                self._smoothed = {}
+            self._smoothed[epoch] = np.array([_smooth(read_reports(trial), epoch) for trial in self.trials])
+        return self._smoothed[epoch]
 
 
 class _FinalValue(NamedTuple):
@@ -222,15 +311,14 @@ class _FinalValue(NamedTuple):
     deviation: float
 
 
-def _predict_final(pairs: Sequence[tuple[float, float]], x: float) -> _FinalValue:
-    """The value at x of the line through pairs (x, y), and the standard error of a new y there: `FlatnessPruner`."""
-    xs, ys = np.array(pairs, dtype=np.float64).T
+def _predict_final(xs: Array, ys: Array, x: float) -> _FinalValue:
+    """The value at x of the line through points (xs, ys), and the standard error of a new y there: `FlatnessPruner`."""
     x_mean, y_mean = xs.mean(), ys.mean()
     spread = float(((xs - x_mean) ** 2).sum())
     # A trial that is ahead is not expected to end behind; where all are level, only the mean is known.
     slope = max(0.0, float(((xs - x_mean) * (ys - y_mean)).sum()) / spread) if spread > 0 else 0.0
-    variance = float(((ys - y_mean - slope * (xs - x_mean)) ** 2).sum()) / (len(pairs) - 2)
-    leverage = 1 / len(pairs) + ((x - x_mean) ** 2 / spread if spread > 0 else 0.0)
+    variance = float(((ys - y_mean - slope * (xs - x_mean)) ** 2).sum()) / (len(xs) - 2)
+    leverage = 1 / len(xs) + ((x - x_mean) ** 2 / spread if spread > 0 else 0.0)
     return _FinalValue(float(y_mean + slope * (x - x_mean)), math.sqrt(variance * (1 + leverage)))
 
 

@@ -93,7 +93,7 @@ class GapPredictor:
         Raises:
             CalibrationError: Flatness was not measured at this epoch.
         """
-        gaps, intervals, outside = self.calibrator.predict_all(_make_measured_matrix([measurement]))
+        gaps, intervals, outside = self.calibrator.predict_valid(_make_measured_matrix([measurement]))
         return _make_prediction(measurement, gaps[0], intervals[0], outside[0])
 
     def predict_together(self, measurements: Sequence[EpochMeasurement]) -> list[Prediction]:
@@ -110,7 +110,7 @@ class GapPredictor:
         if len(measurements) < 2 or self._differences is None:
             return [self.predict(measurement) for measurement in measurements]
         X = _make_measured_matrix(measurements)
-        gaps, intervals, outside = self.calibrator.predict_all(X)
+        gaps, intervals, outside = self.calibrator.predict_valid(X)
         among = gaps.mean() + self._differences.predict(self.calibrator.standardise(X))
         low, high = self.calibrator.bounds_
         among_intervals = np.clip(intervals + (among - gaps)[:, None], low, high)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ from flatselect.data.normalization import Constants, normalize_images
 
 Device = torch.device | str
 
+# Of a GPU's free memory: the rest is for networks, and for the sets of other trials on it.
+_LARGEST_SHARE = 0.25
 # Several batches, so that several processes can decode the images of a folder.
 _GATHERED_AT_ONCE = 256
 
@@ -85,7 +88,9 @@ def gather_images(dataset: Dataset, device: Device) -> tuple[Tensor, Tensor]:
 
 @dataclass(eq=False)
 class TensorDataset:
-    """Images in memory. The first pass on a device takes them all there, where they stay for later passes.
+    """Images in memory. The first pass on a GPU takes them all there, where they stay for later passes.
+
+    Unless they would take more than a quarter of the memory that is free there: then each batch travels by itself.
 
     Attributes:
         pixels: uint8 or float32 (n_images, channels, height, width), on the CPU. uint8 is scaled to [0, 1] and
@@ -134,7 +139,7 @@ class TensorDataset:
 
     def images(self, device: Device) -> Tensor:
         """All images, normalised, float32 (n_images, channels, height, width), on `device`."""
-        return normalize_images(self._move_to(device)[0], self.mean, self.std)
+        return normalize_images(self._move_to(device)[0].to(device), self.mean, self.std)
 
     def batches(
         self, batch_size: int, device: Device, *, shuffle_seed: int | None = None, augmentation: str = "none"
@@ -145,11 +150,11 @@ class TensorDataset:
         plan = plan_batches(len(self), batch_size, None if shuffle_seed is None else generator)
         moves = RandomMoves.draw(augmentation, len(self), *self.input_shape[1:], generator)
         for indices in plan:
-            on_device = indices.to(images.device)
-            batch = images[on_device]
+            there = indices.to(images.device)
+            batch = images[there].to(device)
             if augmentation != "none":
                 batch = moves.apply(batch, indices)
-            yield normalize_images(batch, self.mean, self.std), labels[on_device]
+            yield normalize_images(batch, self.mean, self.std), labels[there].to(device)
 
     def _move_to(self, device: Device) -> tuple[Tensor, Tensor]:
         # "cuda" alone means the current GPU: an empty tensor says which one.
@@ -157,5 +162,12 @@ class TensorDataset:
         if device.type == "cpu":
             return self.pixels, self.labels
         if self._resident is None or self._resident[0] != device:
+            if self.pixels.nbytes > _LARGEST_SHARE * find_free_memory(device):
+                return self.pixels, self.labels
             self._resident = (device, self.pixels.to(device), self.labels.to(device))
         return self._resident[1:]
+
+
+def find_free_memory(device: torch.device) -> float:
+    """Bytes that are free on a GPU; of other devices nobody knows."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else math.inf

@@ -5,7 +5,9 @@ takes one up, or fits the calibrator, first learns what the others have done.
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -14,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
-from flatselect.records import Failure
+from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.heartbeat import Heartbeat
@@ -33,6 +35,7 @@ from flatselect.search.trial_book import TrialBook
 from flatselect.search_space import suggest
 from flatselect.store.run_records import AttemptOutcome
 from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
+from flatselect.store.upserts import GatheredRows
 
 TrialState = optuna.trial.TrialState
 _WAIT_SECONDS = 1.0
@@ -75,6 +78,7 @@ class Driver:
         self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
         self._waiting = deque(adopted)
         self._failures_in_row = 0
+        self._is_starting = False
         self._started = time.monotonic()
         self._looked = self._started  # at other drivers' calibration trials
         self._heartbeat = heartbeat
@@ -105,7 +109,8 @@ class Driver:
 
     def _run_trials(self) -> None:
         while self._keep_going():
-            for worker, reply in self._backend.wait(_WAIT_SECONDS):
+            # A sampler may take its time: what has come is answered before the next idle worker gets its trial.
+            for worker, reply in self._backend.wait(0.0 if self._is_starting else _WAIT_SECONDS):
                 self._handle(worker, reply)
             self._end_overdue()
             if self._heartbeat.was_taken_over:
@@ -119,7 +124,8 @@ class Driver:
                 del self._running[worker]
                 self._backend.dismiss(worker)
                 reached = f"it took more than {limit:g} seconds (study.trial_timeout), {running.epoch} epochs in"
-                self._fail(running, Failure("TrialTimeout", reached))
+                with self._left_if_ended_elsewhere(running):
+                    self._fail(running, Failure("TrialTimeout", reached))
 
     def _retrain_best(self) -> None:
         with self._writer.lock():
@@ -135,11 +141,13 @@ class Driver:
             self._run_trials()
 
     def _keep_going(self) -> bool:
-        """Gives idle workers their next trial; False once nothing runs and nothing may start."""
+        """Gives an idle worker its next trial; False once nothing runs and nothing may start."""
         if self.stop_requested:
             return False
         self._look_at_others()
-        while self._backend.idle and (running := self._next_trial()) is not None:
+        self._is_starting = False
+        if self._backend.idle and (running := self._next_trial()) is not None:
+            self._is_starting = True
             worker = self._backend.idle.popleft()
             self._running[worker] = running
             running.started = time.monotonic()
@@ -232,7 +240,7 @@ class Driver:
 
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
-        try:
+        with self._left_if_ended_elsewhere(running):
             if isinstance(reply, WorkerLost):
                 del self._running[worker]
                 loss = Failure(WorkerLost.__name__, reply.reason)
@@ -240,9 +248,14 @@ class Driver:
             elif isinstance(reply, TrialReport):
                 assert (reply.number, reply.attempt) == (running.number, running.attempt), "a reply of another attempt"
                 self._handle_report(worker, running, reply)
+
+    @contextmanager
+    def _left_if_ended_elsewhere(self, running: RunningTrial) -> Iterator[None]:
+        """Another driver took this one for dead for a while, or somebody told Optuna by hand."""
+        try:
+            yield
         except UpdateFinishedTrialError:
-            # Another driver took this one for dead for a while, or somebody told Optuna by hand.
-            if self._running.get(worker) is running:
+            if (worker := next((w for w, other in self._running.items() if other is running), None)) is not None:
                 self._release(worker)
             self._end_attempt(running, "lost", failure=Failure("EndedElsewhere", "the trial was ended by another"))
             self._book.update(self._study.get_trials(deepcopy=False))
@@ -260,10 +273,16 @@ class Driver:
         running.epoch = report.epoch
         running.add_to_curve(report.measurements)
         self._book.curves[running.number] = running.curve
-        self._writer.add_measurements(running.number, running.attempt, report.measurements)
-        if report.checkpoint is not None:
-            file = report.checkpoint
-            self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
+        with self._writer.gathered() as rows:
+            self._writer.add_measurements(running.number, running.attempt, report.measurements)
+            if report.checkpoint is not None:
+                file = report.checkpoint
+                self._writer.set_checkpoint(running.number, file.epoch, file.path, file.sha256, file.size)
+            news = [] if report.failure is not None else self._predict_new_epochs(running)
+        reason = None
+        if report.failure is None:
+            reason = self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)
+        self._write(running, rows)
         if report.failure is not None:
             self._release(worker)
             if report.failure.kind == CheckpointError.__name__:
@@ -272,7 +291,7 @@ class Driver:
                 self._handle_loss(running, report.failure)
             else:
                 self._fail(running, report.failure)
-        elif (reason := self._report_to_optuna(running, bool(report.resumed_at), report.is_last)) is not None:
+        elif reason is not None:
             self._release(worker)
             self._prune(running, reason)
         elif report.is_last:
@@ -280,6 +299,11 @@ class Driver:
             self._finish(running)
         else:
             self._backend.request(worker, "train_epoch")
+
+    def _write(self, running: RunningTrial, rows: Sequence[GatheredRows] = ()) -> None:
+        """Writes what is new of a trial, in one transaction; raises if another process has ended it."""
+        self._opened.storage.flush(rows)
+        self._opened.storage.check_is_running(running.trial._trial_id)
 
     def _handle_loss(self, running: RunningTrial, loss: Failure, *, was_preempted: bool = False) -> None:
         """The same trial goes to another worker, from the epoch of its last checkpoint."""
@@ -295,26 +319,39 @@ class Driver:
         )
         self._waiting.appendleft(running)
 
-    def _report_to_optuna(self, running: RunningTrial, is_resumed: bool, is_last: bool) -> str | None:
-        """Predicts and reports what is new; why the trial should be pruned, None to go on.
+    def _predict_new_epochs(self, running: RunningTrial) -> list[tuple[EpochMeasurement, Prediction | None]]:
+        """The epochs that Optuna has not been told, with what is predicted of those of a trial that held out nothing.
+
+        Epochs measured before there was a calibrator are new once there is one.
+        """
+        if not running.is_calibration and self._calibration.predictor is None:
+            return []
+        new = [measurement for measurement in running.curve if measurement.epoch not in running.reported]
+        return [(m, None if running.is_calibration else self._calibration.predict(running.number, m)) for m in new]
+
+    def _report_to_optuna(
+        self,
+        running: RunningTrial,
+        news: list[tuple[EpochMeasurement, Prediction | None]],
+        is_resumed: bool,
+        is_last: bool,
+    ) -> str | None:
+        """Reports what is new; why the trial should be pruned, None to go on.
 
         Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
-        of all others. Epochs measured before there was a calibrator are reported once there is one. A trial taken up
-        again is asked about even if nothing is new: the former run may have died over the answer. After its last epoch
-        nothing is left to prune.
+        of all others. A trial taken up again is asked about even if nothing is new: the former run may have died over
+        the answer. After its last epoch nothing is left to prune.
         """
         if not running.is_calibration and self._calibration.predictor is None:
             return None
         is_to_be_asked = is_resumed and bool(running.reported)
-        for measurement in running.curve:
-            if measurement.epoch in running.reported:
-                continue
-            if running.is_calibration:
+        for measurement, prediction in news:
+            if prediction is None:
                 assert measurement.holdout_score is not None
                 value = measurement.holdout_score
             else:
-                running.prediction = self._calibration.predict(running.number, measurement)
-                value = running.prediction.predicted_test_score
+                running.prediction = prediction
+                value = prediction.predicted_test_score
             self._teller.report(running, value, measurement)
             is_to_be_asked = True
         may_be_pruned = is_to_be_asked and not is_last and running.may_be_pruned
@@ -332,7 +369,7 @@ class Driver:
         else:
             running.prediction = running.prediction or self._calibration.predict(running.number, last)
             value = running.prediction.predicted_test_score
-            self._book.predicted[running.number] = running.prediction
+            self._book.predict(running.number, running.prediction)
         self._end_attempt(running, "complete")
         self._tell(running, TrialState.COMPLETE, value)
         self._failures_in_row = 0
@@ -342,7 +379,7 @@ class Driver:
     def _prune(self, running: RunningTrial, reason: str) -> None:
         running.trial.set_user_attr(PRUNED_ATTRIBUTE, reason)
         if running.prediction is not None:
-            self._book.predicted[running.number] = running.prediction
+            self._book.predict(running.number, running.prediction)
         self._end_attempt(running, "pruned", pruned_because=reason)
         self._tell(running, TrialState.PRUNED)
         self._failures_in_row = 0
@@ -366,7 +403,7 @@ class Driver:
 
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
         self._teller.tell(running, state, value)
-        self._book.states[running.number] = state
+        self._book.end(running.number, state)
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it.
@@ -381,8 +418,10 @@ class Driver:
             if self._calibration.predictor is None:
                 self._trained.append(running)
             else:
-                self._report_to_optuna(running, is_resumed=False, is_last=True)
-                self._finish(running)
+                with self._left_if_ended_elsewhere(running):
+                    self._report_to_optuna(running, self._predict_new_epochs(running), is_resumed=False, is_last=True)
+                    self._write(running)
+                    self._finish(running)
 
     def _fit_if_due(self, is_final: bool) -> None:
         if self.others.may_exist and self._calibration.reload():
@@ -419,7 +458,7 @@ class Driver:
         """What the new calibrator says of trials that ended before it."""
         for number in numbers:
             if (measurement := self._book.last_measured(number)) is not None:
-                self._book.predicted[number] = self._calibration.predict(number, measurement)
+                self._book.predict(number, self._calibration.predict(number, measurement))
 
     def _predict_again(self) -> None:
         """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
@@ -441,7 +480,7 @@ class Driver:
         return f"predicted test score {running.prediction.predicted_test_score:.4f} [{low:.4f}, {high:.4f}]"
 
     def _show(self) -> None:
-        status, counts = self.status, Counter(self._book.states.values())
+        status, counts = self.status, self._book.counts
         status.n_done, status.n_pruned = counts[TrialState.COMPLETE], counts[TrialState.PRUNED]
         status.n_failed = counts[TrialState.FAIL]
         status.running = {running.number: running.epoch for running in self._running.values()}
@@ -449,8 +488,7 @@ class Driver:
         status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
         status.n_trials = self._config.study.trials + len(self._book.repetitions) + self._n_to_retrain
         n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
-        running_numbers = [running.number for running in self._running.values()]
-        mean_epochs = self._book.mean_epochs(running_numbers, float(self._config.training.epochs))
+        mean_epochs = self._book.mean_epochs(float(self._config.training.epochs))
         status.epochs_left += (n_to_come + self._n_to_retrain) * mean_epochs
         status.best = self._book.best
         self._observer.show(status)

@@ -16,7 +16,7 @@ from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
 from flatselect.search_space import suggest
-from flatselect.store.patient_storage import ASKED_ATTRIBUTE
+from flatselect.store.driver_storage import ASKED_ATTRIBUTE
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
 
 
@@ -88,7 +88,8 @@ def adopt_running_trials(config: StudyConfig, opened: OpenStudy, run_uid: str) -
 
 
 def enter_attempt(opened: OpenStudy, running: RunningTrial, run_uid: str) -> None:
-    """Writes that this run has the trial now."""
+    """Writes that this run has the trial now, and before that what the trial is."""
+    opened.storage.flush()
     opened.writer.start_attempt(
         running.number,
         running.attempt,

@@ -103,7 +103,7 @@ class StudyCalibration:
     def lacks_any(self, curves: Curves) -> bool:
         """Whether any of these calibration trials, by number, has rows that the calibrator is not fitted on."""
         fitted = {row.group for row in self.predictor.rows} if self.predictor is not None else set()
-        return any(row.group not in fitted for row in _make_rows(curves))
+        return bool(_make_rows({number: curve for number, curve in curves.items() if str(number) not in fitted}))
 
     def fit(self, curves: Curves) -> None:
         """Fits the calibrator on finished calibration trials, by number, and remembers it.

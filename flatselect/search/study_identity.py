@@ -12,11 +12,11 @@ from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
 from flatselect.search.telling import list_directions
 from flatselect.store.driver_lock import hold_lock
+from flatselect.store.driver_storage import DriverStorage
 from flatselect.store.engine import make_engine
 from flatselect.store.migrate import ensure_schema
-from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
+from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.patience import IMPATIENT, Patience
-from flatselect.store.patient_storage import PatientStorage
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
@@ -35,13 +35,13 @@ class OpenStudy:
     uid: str
     writer: StudyWriter
     reader: StudyReader
-    storage: PatientStorage
+    storage: DriverStorage
     patience: Patience
 
     def close(self) -> None:
         """Closes the connections to the database."""
         self.reader.close()
-        close_optuna_storage(self.storage)
+        self.storage.close()
 
 
 def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
@@ -66,7 +66,7 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     patience = Patience(config.study.storage_timeout)
     # Two drivers may start at once: only one makes the tables and the study.
     with hold_lock(engine, f"{UID_ATTRIBUTE}:{config.study.name}"):
-        storage = make_optuna_storage(url, patience=patience)
+        storage = DriverStorage(make_optuna_storage(url, patience=patience))
         ensure_schema(engine)
         study = optuna.create_study(
             study_name=config.study.name, storage=storage, directions=list_directions(config.study), load_if_exists=True
@@ -97,7 +97,8 @@ def open_known_study(reader: StudyReader) -> OpenStudy:
     Raises:
         StoreError: The database cannot be used.
     """
-    storage = make_optuna_storage(reader.engine.url.render_as_string(hide_password=False), create=False)
+    url = reader.engine.url.render_as_string(hide_password=False)
+    storage = DriverStorage(make_optuna_storage(url, create=False))
     study = optuna.load_study(study_name=reader.name(), storage=storage)
     writer = StudyWriter(reader.engine, reader.study_uid)
     return OpenStudy(study, reader.study_uid, writer, reader, storage, IMPATIENT)

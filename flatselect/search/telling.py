@@ -3,6 +3,7 @@
 from typing import Literal
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from flatselect.config import StudySection
@@ -47,9 +48,15 @@ class OptunaTeller:
         return (explain and explain(self._study, self._read(running))) or type(pruner).__name__
 
     def tell(self, running: RunningTrial, state: TrialState, score: float | None = None) -> None:
-        """Ends the trial, with the value of every objective where it is complete."""
+        """Ends the trial, with the value of every objective where it is complete.
+
+        Raises:
+            UpdateFinishedTrialError: Another process has ended it, and not like this.
+        """
         values = None if score is None else [score, *self._read_costs(running.curve[-1])]
-        self._study.tell(running.number, values, state=state, skip_if_finished=True)
+        told = self._study.tell(running.number, values, state=state, skip_if_finished=True)
+        if told.state != state:
+            raise UpdateFinishedTrialError(f"trial {running.number} was ended by another process, as {told.state.name}")
 
     def _read(self, running: RunningTrial) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[running.number]

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Executable, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Executable, bindparam, insert, update
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.clock import make_clock, read_clock
@@ -37,6 +36,20 @@ from flatselect.store.tables import (
     RunRow,
     StudyRow,
 )
+from flatselect.store.upserts import GatheredRows, make_upsert
+
+# Built once: building a statement takes longer than running it.
+_END_COLUMNS = ("ended_at", "outcome", "failure_kind", "failure_message", "failure_traceback", "pruned_because")
+_END_ATTEMPT = (
+    update(AttemptRow.metadata.tables[AttemptRow.__tablename__])
+    .where(
+        AttemptRow.study_uid == bindparam("of_study"),
+        AttemptRow.trial_number == bindparam("of_trial"),
+        AttemptRow.attempt == bindparam("of_attempt"),
+        AttemptRow.outcome.in_(("running", "interrupted")),
+    )
+    .values({name: bindparam(name) for name in _END_COLUMNS})
+)
 
 
 class StudyWriter:
@@ -48,6 +61,7 @@ class StudyWriter:
     def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
         self._patience = patience
+        self._gathered: list[GatheredRows] | None = None
         self.study_uid = study_uid
 
     @classmethod
@@ -70,6 +84,16 @@ class StudyWriter:
     def without_patience(self) -> Self:
         """The same, for whoever would rather hear at once that the database does not answer."""
         return type(self)(self._engine, self.study_uid)
+
+    @contextmanager
+    def gathered(self) -> Iterator[list[GatheredRows]]:
+        """Rows that are added in such a block are not written but gathered: for a transaction of the caller's."""
+        gathered: list[GatheredRows] = []
+        self._gathered = gathered
+        try:
+            yield gathered
+        finally:
+            self._gathered = None
 
     @property
     def is_shared(self) -> bool:
@@ -198,13 +222,8 @@ class StudyWriter:
             **make_failure_columns(failure),
             "pruned_because": pruned_because,
         }
-        statement = update(AttemptRow).where(
-            AttemptRow.study_uid == self.study_uid,
-            AttemptRow.trial_number == trial_number,
-            AttemptRow.attempt == attempt,
-            AttemptRow.outcome.in_(("running", "interrupted")),
-        )
-        self._execute(statement.values(values))
+        key = {"of_study": self.study_uid, "of_trial": trial_number, "of_attempt": attempt}
+        self._execute(_END_ATTEMPT, [{**key, **values}])
 
     def add_measurements(self, trial_number: int, attempt: int, measurements: Sequence[EpochMeasurement]) -> None:
         """Adds epochs of a trial; an epoch that is there already stays as it is, whichever attempt sent it."""
@@ -270,16 +289,14 @@ class StudyWriter:
         """Inserts rows; one whose key is there already is replaced, or else left as it is."""
         if not values:
             return
-        # Both dialects spell ON CONFLICT alike, but SQLAlchemy has no common word for it.
-        is_postgresql = self._engine.dialect.name == "postgresql"
-        statement = postgresql.insert(row) if is_postgresql else sqlite.insert(row)
-        key = [column.name for column in row.__table__.primary_key]
-        if replace:
-            new = {name: statement.excluded[name] for name in values[0] if name not in key}
-            statement = statement.on_conflict_do_update(index_elements=key, set_=new)
+        key = tuple(column.name for column in row.__table__.primary_key) if replace else ()
+        replaced = tuple(name for name in values[0] if name not in key) if replace else ()
+        table = row.metadata.tables[row.__tablename__]
+        statement = make_upsert(table, self._engine.dialect.name, key, replaced)
+        if self._gathered is not None:
+            self._gathered.append((statement, values))
         else:
-            statement = statement.on_conflict_do_nothing()
-        self._execute(statement, list(values))
+            self._execute(statement, list(values))
 
     def _execute(self, statement: Executable, values: list[Mapping[str, Any]] | None = None) -> int:
         """Executes one statement in a transaction of its own; returns the number of rows it changed."""

@@ -64,6 +64,7 @@ class Trainer:
         self._training = candidate.training
         self._seed = seed
         self._device = torch.device(device)
+        self._forward = _compile(self.model) if candidate.training.compile else self.model
         self._penalty = penalty if candidate.training.flatness_penalty > 0 else None
         self._optimizer = make_optimizer(self.model, self._training)
         # `batches` may merge a last single image into the batch before: this is an upper bound of the true count.
@@ -107,7 +108,7 @@ class Trainer:
         # A copy, as the model may work in place on the images. Batches are shuffled, so the first are any.
         penalised = None if self._penalty is None else images[: self._training.flatness_penalty_images].clone()
         with self._autocast():
-            logits = self.model(images)
+            logits = self._forward(images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._training.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -142,3 +143,15 @@ class Trainer:
         self._scheduler.load_state_dict(state["scheduler"])
         self.epoch = int(state["epoch"])
         self.train_loss = float(state["train_loss"])
+
+
+def _compile(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The model's forward pass, compiled; the model itself stays as it is, for measures and checkpoints.
+
+    Each shape of a batch gets kernels of its own: with shared ones, which a batch meets would depend on the batches
+    before it, and a resumed trial would end with other bits.
+    """
+    # Else the networks of former trials count: after eight of one class the next would not be compiled.
+    torch.compiler.reset()
+    compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model, dynamic=False)
+    return compiled

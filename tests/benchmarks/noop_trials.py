@@ -49,7 +49,8 @@ class NoopWorker:
     """Answers like `TrialWorker`, at once: scores rise to an end that the learning rate decides, with some noise."""
 
     def __init__(self, settings: WorkerSettings, images: SearchImages) -> None:
-        self._epochs = StudyConfig.from_dict(settings.config).training.epochs
+        self._settings, self._config = settings, StudyConfig.from_dict(settings.config)
+        self._epochs = self._config.training.epochs
 
     def start(self, assignment: TrialAssignment) -> TrialReport:
         self._assignment, self._epoch = assignment, 0

@@ -2,13 +2,13 @@
 
 python tests/benchmarks/search.py cost [--trials 2000] [--sampler random tpe]   # the driver's milliseconds a trial
 python tests/benchmarks/search.py rate [--trials 200] [--tune-trials 20]        # trials a second, beside other tools
-python tests/benchmarks/search.py cluster [--workers 256] [--trials 1500]       # the busy share of many workers
+python tests/benchmarks/search.py cluster [--epoch-seconds 1]                     # the busy share of many workers
 
 Trials have ten epochs, of which each is measured, stored, predicted and asked about; 8 are calibration trials; the
 pruner is the default one, with a margin that lets every trial run to its end. The database is SQLite in a temporary
 folder. Costs are the process's CPU time, which other programs disturb less than the clock on the wall; rates and the
 busy share are wall-clock time. `cluster` has threads for workers, as 256 processes do not fit on a small machine: they
-speak the same protocol, and sleep for their epochs (of 0.8 to 1.2 seconds: a minute, scaled down to a 60th).
+speak the same protocol, and sleep for their epochs (a minute, give or take a fifth, scaled down to --epoch-seconds).
 
 Ray Tune needs pandas and pyarrow: pip install 'ray[tune]'
 """
@@ -41,16 +41,16 @@ MARGIN = "pruner.margin=1"
 
 
 class Meter:
-    """CPU seconds spent in a sampler, and clock readings whenever a trial with a round number begins."""
+    """CPU seconds spent in sampler and workers, and clock readings whenever a trial with a round number begins."""
 
     def __init__(self, every: int) -> None:
-        self.sampling = 0.0
-        self.marks: list[tuple[int, float, float, float]] = []  # trial, wall, cpu, of which sampling
+        self.sampling = self.working = 0.0
+        self.marks: list[tuple[int, float, float, float, float]] = []  # trial, wall, cpu, of which sampling and working
         self._every = every
 
     def begin(self, number: int) -> None:
         if number % self._every == 0:
-            self.marks.append((number, time.perf_counter(), time.process_time(), self.sampling))
+            self.marks.append((number, time.perf_counter(), time.process_time(), self.sampling, self.working))
 
 
 class TimedSampler(optuna.samplers.BaseSampler):
@@ -83,15 +83,22 @@ class TimedSampler(optuna.samplers.BaseSampler):
 
 @contextlib.contextmanager
 def metered(meter: Meter) -> Iterator[None]:
-    make_sampler, start = driver.make_sampler, NoopWorker.start
+    make_sampler, start, train_epoch = driver.make_sampler, NoopWorker.start, NoopWorker.train_epoch
 
     def start_timed(worker: NoopWorker, assignment: Any) -> Any:
         meter.begin(assignment.number)
         return start(worker, assignment)
 
+    def train_epoch_timed(worker: NoopWorker) -> Any:
+        started = time.thread_time()
+        report = train_epoch(worker)
+        meter.working += time.thread_time() - started
+        return report
+
     with (
         patch.object(driver, "make_sampler", lambda *arguments: TimedSampler(make_sampler(*arguments), meter)),
         patch.object(NoopWorker, "start", start_timed),
+        patch.object(NoopWorker, "train_epoch", train_epoch_timed),
     ):
         yield
 
@@ -104,11 +111,11 @@ def print_cost(options: argparse.Namespace) -> None:
             run_search(make_study(folder, *overrides))
         print(f"driver's cost a trial of ten epochs, sampler {sampler}: milliseconds of CPU time (of wall-clock time)")
         for before, after in zip(meter.marks, meter.marks[1:], strict=False):
-            n = after[0] - before[0]
-            wall, cpu, sampling = (1000 * (late - early) / n for early, late in zip(before[1:], after[1:], strict=True))
+            spent = [(late - early) / (after[0] - before[0]) for early, late in zip(before, after, strict=True)]
+            _, wall, cpu, sampling, working = (1000 * seconds for seconds in spent)
             print(
-                f"  trials {before[0]:5d} to {after[0]:5d}: driver {cpu - sampling:6.1f}, sampler {sampling:6.1f} "
-                f"({wall:6.1f} in all)",
+                f"  trials {before[0]:5d} to {after[0]:5d}: driver {cpu - sampling - working:6.1f}, "
+                f"sampler {sampling:6.1f} ({wall:6.1f} in all)",
                 flush=True,
             )
 
@@ -164,7 +171,8 @@ def print_rates(options: argparse.Namespace) -> None:
 class ThreadBackend:
     """Workers that are threads and sleep for their epochs."""
 
-    def __init__(self, n_workers: int, settings: WorkerSettings) -> None:
+    def __init__(self, n_workers: int, settings: WorkerSettings, epoch_seconds: float) -> None:
+        self._epoch_seconds = epoch_seconds
         self.info = BackendInfo("threads", n_workers, "cpu")
         self._replies: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
         self.idle = deque(range(n_workers))
@@ -179,7 +187,7 @@ class ThreadBackend:
             method, arguments = request
             if method == "train_epoch":
                 started = time.monotonic()
-                time.sleep(generator.uniform(0.8, 1.2))
+                time.sleep(self._epoch_seconds * generator.uniform(0.8, 1.2))
                 self.busy[number].append((started, time.monotonic()))
             self._replies.put((number, getattr(worker, method)(*arguments)))
 
@@ -209,7 +217,8 @@ def print_busy_share(options: argparse.Namespace) -> None:
     backends = []
 
     def make_backend(config: Any, study_uid: str, *rest: Any) -> ThreadBackend:
-        backends.append(ThreadBackend(options.workers, WorkerSettings(config.to_dict(), study_uid)))
+        settings = WorkerSettings(config.to_dict(), study_uid)
+        backends.append(ThreadBackend(options.workers, settings, options.epoch_seconds))
         return backends[-1]
 
     for sampler in options.sampler:
@@ -225,7 +234,8 @@ def print_busy_share(options: argparse.Namespace) -> None:
         last = min(worker[-1][1] for worker in backends[-1].busy)
         busy = sum(max(0.0, min(end, last) - max(start, first)) for start, end in epochs)
         print(
-            f"{options.workers} workers, epochs of a second, {options.trials} trials of ten, sampler {sampler}: "
+            f"{options.workers} workers, {options.trials} trials of ten epochs of {options.epoch_seconds:g} s, "
+            f"sampler {sampler}: "
             f"{100 * busy / (options.workers * (last - first)):.1f} % of the workers busy over {last - first:.0f} s; "
             f"{len(epochs) / 10 / (last - first):.1f} trials/s; this process used {cpu:.0f} s of CPU time, "
             f"{meter.sampling:.0f} s of it in the sampler",
@@ -242,6 +252,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="*", default=[10, 1], help="of `rate`")
     parser.add_argument("--tune-trials", type=int, default=20, help="Ray Tune takes seconds for each")
     parser.add_argument("--workers", type=int, default=256)
+    parser.add_argument("--epoch-seconds", type=float, default=1.0, help="what a minute is in `cluster`")
     options = parser.parse_args()
     wanted = options.what or ["cost", "rate", "cluster"]
     benchmarks = {"cost": (print_cost, 2000), "rate": (print_rates, 200), "cluster": (print_busy_share, 1500)}

@@ -133,3 +133,19 @@ def test_images_are_taken_to_a_device_once():
     resident = dataset._resident
     list(dataset.batches(4, "meta", shuffle_seed=1))
     assert dataset._resident is resident
+
+
+def test_images_that_would_fill_the_device_travel_batch_by_batch(monkeypatch):
+    """No GPU here: how much is free is made up, and the device is the one that holds shapes only."""
+    dataset = make_dataset()
+    monkeypatch.setattr("flatselect.data.dataset.find_free_memory", lambda device: 4 * dataset.pixels.nbytes - 1)
+    batches = list(dataset.batches(8, "meta", shuffle_seed=1, augmentation="flip+shift"))
+    assert dataset._resident is None
+    assert {part.device.type for batch in batches for part in batch} == {"meta"}
+    assert [tuple(images.shape) for images, _ in batches] == [
+        tuple(images.shape) for images, _ in dataset.batches(8, "cpu", shuffle_seed=1)
+    ]
+    assert dataset.images("meta").device.type == "meta"
+    monkeypatch.setattr("flatselect.data.dataset.find_free_memory", lambda device: 4 * dataset.pixels.nbytes)
+    next(dataset.batches(8, "meta"))
+    assert dataset._resident is not None

@@ -91,35 +91,6 @@ def _as_refused(error: Exception) -> Exception | None:
     return OperationalError("connect", None, error) if isinstance(error, psycopg.OperationalError) else None
 
 
-def test_a_trial_whose_answer_was_lost_is_not_asked_for_twice(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server commits and dies before it says so: injected, as the moment cannot be met from outside."""
-    storage = make_optuna_storage(postgresql_url, patience=Patience(10))
-    study = optuna.create_study(storage=storage, study_name="lost")
-    storage.run_uid = "run"
-    made = optuna.storages.RDBStorage._create_new_trial
-    lost = []
-
-    def lose_the_answer(self: object, *arguments: object) -> object:
-        trial = made(self, *arguments)
-        if not lost:
-            lost.append(trial)
-            gone = psycopg.OperationalError("server closed the connection unexpectedly")
-            raise optuna.exceptions.StorageInternalError from OperationalError("COMMIT", None, gone)
-        return trial
-
-    monkeypatch.setattr(optuna.storages.RDBStorage, "_create_new_trial", lose_the_answer)
-    trial = study.ask()
-    assert len(lost) == 1
-    assert trial.number == 0
-    assert trial.suggest_int("width", 1, 3) in (1, 2, 3)
-    study.tell(trial, 1.0)
-    assert study.ask().number == 1
-    assert [t.user_attrs["flatselect:asked_by"].partition("/")[0] for t in study.trials] == ["run", "run"]
-    storage.engine.dispose()
-
-
 def test_an_end_whose_answer_was_lost_is_an_end(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = make_optuna_storage(postgresql_url, patience=Patience(10))
     study = optuna.create_study(storage=storage, study_name="lost")

@@ -21,6 +21,7 @@ from searching import Listener, MakeStudy, comparable, open_reader, read_weights
 from flatselect.config import StudyConfig
 from flatselect.search.events import SearchStatus
 from flatselect.search.run import run_search
+from flatselect.search_space import Candidate, suggest
 from flatselect.store.run_records import AttemptRecord
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.end_to_end]
@@ -182,18 +183,42 @@ def test_a_driver_that_hung_leaves_its_trials_to_who_took_them(
     assert comparable(result, "attempts") == comparable(undisturbed, "attempts")
 
 
-def test_a_trial_that_somebody_ended_by_hand_is_left_to_them(make_study: MakeStudy) -> None:
-    """Needs no server: the driver hears of it when it reports."""
-    config = make_study()
+def test_trials_that_somebody_ended_by_hand_are_left_to_them(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Needs no server: the driver hears of it when a worker reports.
 
-    class TellFifth(Listener):
+    One is ended as it is asked for, a moment that cannot be met from outside; others in their second and last epoch.
+    """
+    config = make_study("pruner.margin=1")
+    epochs_done = {5: 1, 6: 2}
+
+    def end(number: int) -> None:
+        study = optuna.load_study(study_name="tiny", storage=config.study.storage)
+        study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+    def suggest_and_end(trial: optuna.Trial, config: StudyConfig) -> Candidate:
+        candidate = suggest(trial, config)
+        if trial.number == 4:
+            end(4)
+        return candidate
+
+    class EndSome(Listener):
         def show(self, status: SearchStatus) -> None:
-            if 5 in status.running and status.running[5] == 1:
-                study = optuna.load_study(study_name="tiny", storage=config.study.storage)
-                study.tell(5, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+            for number, epoch in status.running.items():
+                if epochs_done.get(number) == epoch:
+                    end(number)
 
-    listener = TellFifth()
+    monkeypatch.setattr("flatselect.search.driver.suggest", suggest_and_end)
+    listener = EndSome()
     result = run_search(config, listener)
-    assert "trial 5: was ended by another process, and is left to it" in listener.messages
-    assert [t.state for t in result.trials].count("FAIL") == 1
-    assert result.trials[5].state == "FAIL"
+    left = [f"trial {number}: was ended by another process, and is left to it" for number in (4, 5, 6)]
+    assert [message for message in listener.messages if "ended by another" in message] == left
+    assert [t.number for t in result.trials if t.state == "FAIL"] == [4, 5, 6]
+    with closing(open_reader(str(config.study.storage))) as reader:
+        outcomes = {a.trial_number: (a.outcome, a.failure and a.failure.kind) for a in reader.attempts()}
+        curves = reader.measurements()
+    assert [len(curves.get(number, [])) for number in (4, 5, 6)] == [0, 2, 3]
+    assert [outcomes[number] for number in (4, 5, 6)] == [("lost", "EndedElsewhere")] * 3
+    study = optuna.load_study(study_name="tiny", storage=config.study.storage)
+    assert [len(trial.intermediate_values) for trial in study.trials[4:7]] == [0, 1, 2]

@@ -273,3 +273,12 @@ def test_attempts_that_an_ended_run_leaves_are_interrupted_and_no_others(writer,
     assert [attempt.outcome for attempt in attempts] == ["complete", "interrupted", "running"]
     assert attempts[1].ended_at is not None
     assert attempts[2].ended_at is None
+
+
+def test_an_interrupted_attempt_may_still_come_to_its_end(writer, reader):
+    """A run that is stopped at once may end twice: what came first is the lesser news."""
+    run_uid = writer.start_run("host", 1, "inline", {}, {})
+    writer.start_attempt(0, 1, run_uid, is_calibration=False, candidate={}, model="cnn")
+    for outcome in ("interrupted", "lost", "complete"):
+        writer.end_attempt(0, 1, outcome)
+    assert [attempt.outcome for attempt in reader.attempts()] == ["lost"]

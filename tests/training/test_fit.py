@@ -52,6 +52,28 @@ def test_a_resumed_trial_is_bit_identical(digits: Dataset, optimizer: str) -> No
     assert_same_weights(undisturbed, second)
 
 
+def test_a_compiled_trial_resumes_bit_for_bit_and_its_checkpoint_is_any_trials(digits: Dataset) -> None:
+    torch._dynamo.utils.counters.clear()
+    undisturbed = make_trainer(digits, epochs=3, compile=True)
+    while not undisturbed.is_done:
+        undisturbed.train_epoch()
+    # A full batch and the last one, 32 and 12 images.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    first = make_trainer(digits, epochs=3, compile=True)
+    first.train_epoch()
+    state = first.state_dict()
+    second = make_trainer(digits, epochs=3, compile=True)
+    second.load_state_dict(state)
+    while not second.is_done:
+        second.train_epoch()
+    assert second.train_loss == undisturbed.train_loss
+    assert_same_weights(undisturbed, second)
+    plain = make_trainer(digits, epochs=3)
+    assert state["model"].keys() == plain.state_dict()["model"].keys()
+    plain.load_state_dict(state)
+    assert_same_weights(first, plain)
+
+
 def test_training_leaves_the_global_random_state(digits: Dataset) -> None:
     before = torch.get_rng_state()
     make_trainer(digits).train_epoch()

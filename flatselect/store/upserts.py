@@ -1,0 +1,29 @@
+"""INSERT ... ON CONFLICT, built once a table: building one takes longer than running it."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Executable, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+GatheredRows = tuple[Executable, Sequence[Mapping[str, Any]]]
+"""A statement with the rows it is to be executed with."""
+
+
+@cache
+def make_upsert(table: Table, dialect: str, key: tuple[str, ...], replaced: tuple[str, ...]) -> Any:
+    """A statement that inserts rows; of one whose key is there already, the `replaced` columns become the new ones.
+
+    Args:
+        table: To insert into.
+        dialect: "sqlite" or "postgresql", which spell it alike, but SQLAlchemy has no common word for it.
+        key: Columns that are unique together; none for any that are.
+        replaced: With none, a row that is there already stays as it is.
+    """
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if not replaced:
+        return statement.on_conflict_do_nothing(index_elements=key or None)
+    return statement.on_conflict_do_update(
+        index_elements=key, set_={name: statement.excluded[name] for name in replaced}
+    )
