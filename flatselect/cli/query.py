@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from flatselect.cli.opening import make_file_url, open_study_reader, read_study_list
 from flatselect.cli.output import (
+    flatten,
     format_number,
     format_with_half_width,
     make_record_table,
@@ -210,12 +212,10 @@ def _print(records: Sequence[dict[str, Any]], output_format: str) -> None:
 def _print_parquet(records: Sequence[dict[str, Any]]) -> None:
     import pandas as pd
 
-    from flatselect.cli.output import flatten
-
-    stream = click.get_binary_stream("stdout")
-    if stream.isatty():
+    if sys.stdout.isatty():
         raise StoreError("--format parquet: bytes are not for a terminal; write them to a file: > trials.parquet")
     try:
-        pd.DataFrame([flatten(record) for record in records]).to_parquet(stream, index=False)
+        content = pd.DataFrame([flatten(record) for record in records]).to_parquet(index=False)
     except ImportError:
         raise StoreError("--format parquet needs the package pyarrow: pip install 'flatselect[parquet]'") from None
+    click.echo(content, nl=False)

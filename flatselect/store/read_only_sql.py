@@ -28,21 +28,21 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
     Raises:
         StoreError: There is no such database, or it refuses the statement.
     """
+    if "\x00" in sql or not sql.strip():
+        raise StoreError(f"{sql!r}: expected one SELECT")
     engine = make_engine(url, create=False)
     try:
         with contextlib.suppress(StoreError):  # a file that cannot be written, of an older version: without views
             ensure_schema(engine)
+        if engine.dialect.name != "sqlite":
+            with _read_postgresql(url, sql) as found:
+                yield found
+            return
+        # The last to close a file removes SQLite's files beside it, which who may not write cannot.
+        with engine.connect(), contextlib.closing(open_sqlite_read_only(Path(str(engine.url.database)))) as connection:
+            yield _read_sqlite(connection, sql)
     finally:
         engine.dispose()
-    parsed = parse_url(url)
-    if "\x00" in sql or not sql.strip():
-        raise StoreError(f"{sql!r}: expected one SELECT")
-    if parsed.get_backend_name() == "sqlite":
-        with contextlib.closing(open_sqlite_read_only(Path(str(parsed.database)))) as connection:
-            yield _read_sqlite(connection, sql)
-        return
-    with _read_postgresql(url, sql) as found:
-        yield found
 
 
 def _read_sqlite(connection: sqlite3.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

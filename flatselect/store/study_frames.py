@@ -50,7 +50,7 @@ def open_study(url: str, name: str | None = None) -> "StudyFrames":
 class StudyFrames:
     """Frames of one study. Their columns are those of the views in `docs/database.md`, with these dtypes.
 
-    Text is `string`, a whole number `Int64`, a number `float64`, true or false `boolean`, and a time (UTC, without a zone)
+    Text is `string`, a whole number `Int64`, a number `float64`, true or false `boolean`, a time (UTC, without a zone)
     `datetime64[us]`. Every method reads the database as it is then, and raises StoreError when it cannot.
     """
 
