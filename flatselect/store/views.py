@@ -50,7 +50,7 @@ FROM (
 
 # psycopg reads % as a placeholder's.
 _POSTGRESQL_PARAMS = """
-SELECT q.trial_id::bigint, q.name::text,
+SELECT q.trial_id, q.name::text,
   CASE q.kind WHEN 'C' THEN q.choice WHEN 'I' THEN to_json(q.raw::bigint) ELSE to_json(q.raw) END,
   CASE WHEN q.kind <> 'C' THEN q.raw WHEN json_typeof(q.choice) = 'number'
     THEN (q.choice #>> '{}')::double precision END,
@@ -201,16 +201,16 @@ def create_views(connection: Connection) -> None:
 def _create_functions(connection: Connection) -> None:
     body = _OPTUNA_TRIALS.format(state="CAST(t.state AS TEXT)", attribute_text="x.value_json::json #>> '{}'")
     body = (
-        "SELECT q.study, q.study_uid, q.trial_id::bigint, q.number, q.state, q.started_at, q.ended_at, q.retrains, "
+        "SELECT q.study, q.study_uid, q.trial_id, q.number, q.state, q.started_at, q.ended_at, q.retrains, "
         f"q.retries, q.failure FROM ({body}) q"
     )
     connection.exec_driver_sql("SET LOCAL check_function_bodies = off")
     connection.exec_driver_sql(
-        "CREATE FUNCTION flatselect_read_optuna_trials() RETURNS TABLE (study text, study_uid text, trial_id bigint, "
+        "CREATE FUNCTION flatselect_read_optuna_trials() RETURNS TABLE (study text, study_uid text, trial_id integer, "
         "number integer, state text, started_at timestamp, ended_at timestamp, retrains integer, retries integer, "
         f"failure text) LANGUAGE sql STABLE AS $body${body}$body$"
     )
     connection.exec_driver_sql(
-        "CREATE FUNCTION flatselect_read_params() RETURNS TABLE (trial_id bigint, name text, value json, "
+        "CREATE FUNCTION flatselect_read_params() RETURNS TABLE (trial_id integer, name text, value json, "
         f"number double precision, text text) LANGUAGE sql STABLE AS $body${_POSTGRESQL_PARAMS}$body$"
     )
