@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flatselect.search.run import run_search
     from flatselect.selection.models import rank
     from flatselect.selection.result import Ranking
+    from flatselect.store.study_frames import open_study
     from flatselect.study_file import load_study_file
 
 __version__ = importlib.metadata.version("flatselect")
@@ -33,6 +34,7 @@ __all__ = [
     "load",
     "load_study_file",
     "measure",
+    "open_study",
     "rank",
     "run_search",
 ]
@@ -47,6 +49,7 @@ _HOMES = {
     "load": "flatselect.search.export",
     "load_study_file": "flatselect.study_file",
     "measure": "flatselect.flatness.measure",
+    "open_study": "flatselect.store.study_frames",
     "rank": "flatselect.selection.models",
     "run_search": "flatselect.search.run",
 }

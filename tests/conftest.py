@@ -1,5 +1,6 @@
 """A disk that is full, and a real PostgreSQL server, for the tests that want one."""
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -44,14 +45,28 @@ def postgresql_server():
     server.cleanup()
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server):
+@contextlib.contextmanager
+def create_database(postgresql_server):
+    """An empty database of the server; it goes at the end of the block."""
     name, server_url = f"test_{uuid.uuid4().hex}", postgresql_server.get_uri()
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server):
+    with create_database(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgresql_module_url(postgresql_server):
+    """One database for all tests of a file, which only read it."""
+    with create_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture

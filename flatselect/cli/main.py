@@ -21,7 +21,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "search": Verb("flatselect.cli.search", "search", "Run a study, or go on with it."),
-    "query": Verb("flatselect.cli.query", "query", "Print the trials or epochs of a study."),
+    "query": Verb("flatselect.cli.query", "query", "Ask for trials or epochs of studies, by a condition."),
+    "sql": Verb("flatselect.cli.sql", "sql", "Print what a SELECT finds in the study database."),
     "trials": Verb("flatselect.cli.trials", "trials", "Show, retry or end the trials of a study."),
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
     "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),

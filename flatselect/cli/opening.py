@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flatselect.errors import ConfigError, StoreError
-from flatselect.store.engine import make_engine
+from flatselect.store.engine import hide_password, make_engine
 from flatselect.store.study_reader import StudyReader, StudySummary, find_study, list_studies
 from flatselect.study_file import load_study_file
 
@@ -29,6 +29,24 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
     if study.endswith(".db"):
         return _find_only_study(make_file_url(study))
     return _find_study(storage or make_file_url(_find_file(f"{study}.db")), study)
+
+
+def find_url(database: str | None, storage: str | None) -> str:
+    """The URL of the database that a study file, a .db file, a URL or a study's name leads to.
+
+    Raises:
+        ConfigError: Two were given, or the study file is wrong.
+        StoreError: There is no such file.
+    """
+    if database is None or storage is not None:
+        if database is not None and (database.endswith(".db") or "://" in database):
+            raise ConfigError(f"{hide_password(database)} and --storage: give one database, not two")
+        return str(storage)
+    if "://" in database:
+        return database
+    if database.endswith(".toml"):
+        return str(load_study_file(database).study.storage)
+    return make_file_url(database if database.endswith(".db") else _find_file(f"{database}.db"))
 
 
 def make_file_url(path: str | Path) -> str:

@@ -48,7 +48,7 @@ def print_records(records: Sequence[Mapping[str, Any]], output_format: str) -> N
         for record in records:
             click.echo(json.dumps(replace_non_finite(record), ensure_ascii=False))
     else:
-        _print_csv([_flatten(record) for record in records])
+        _print_csv([flatten(record) for record in records])
 
 
 def print_json(value: Any) -> None:
@@ -67,7 +67,7 @@ def print_table(table: Table) -> None:
 def print_trials(
     trials: Sequence[TrialRecord], ranking: Sequence[int] | None = None, pareto_front: Sequence[int] | None = None
 ) -> None:
-    """Prints the table of trials: the ranked ones first, best first, and the others by number."""
+    """Prints the table of trials: the ranked ones first, best first, and the others as they are given."""
     print_table(make_trial_table(trials, ranking, pareto_front))
 
 
@@ -77,8 +77,8 @@ def make_trial_table(
     """A line for each trial.
 
     Args:
-        trials: In any order.
-        ranking: Trial numbers, best first; without it, trials come by number.
+        trials: Those that are not ranked stay in this order.
+        ranking: Trial numbers, best first.
         pareto_front: Trials that are marked, in a study that minimises costs too; None where there is no front.
     """
     rank = {number: position for position, number in enumerate(ranking or (), 1)}
@@ -88,7 +88,7 @@ def make_trial_table(
         "network",
         ["train\nscore", "flatness", "predicted\ntest\ngap", "predicted\ntest\nscore"] + ["audited\nscore"] * has_audit,
     )
-    for trial in sorted(trials, key=lambda t: (rank.get(t.number, len(trials) + 1), t.number)):
+    for trial in sorted(trials, key=lambda trial: rank.get(trial.number, len(trials) + 1)):
         cells = [str(trial.number), trial.state, _describe_network(trial, has_costs=pareto_front is not None)]
         if measured := trial.measurement:
             cells += [format_number(measured.train_score), format_number(measured.relative_gap_flatness, "#.3g")]
@@ -110,6 +110,24 @@ def make_trial_table(
     hints += [EXTRAPOLATION_HINT] * any(trial.prediction and trial.prediction.extrapolation for trial in trials)
     table.caption = "\n".join(hints) or None
     return table
+
+
+def make_record_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each record, with its own columns."""
+    names = list(records[0]) if records else []
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in names:
+        is_number = all(isinstance(record[name], int | float | None) for record in records)
+        table.add_column(Text(name.replace("_", "_\n")), justify="right" if is_number else "left", overflow="fold")
+    for record in records:
+        table.add_row(*(Text(_show_cell(record[name])) for name in names))
+    return table
+
+
+def _show_cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "" if value is None else str(value)
 
 
 def make_table(left: Sequence[str], text: str | None, numbers: Sequence[str]) -> Table:
@@ -163,7 +181,7 @@ def _shorten(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record without lists and objects: `params` becomes `param_NAME`, an interval `..._low` and `..._high`."""
     flat: dict[str, Any] = {}
     for name, value in record.items():

@@ -1,8 +1,10 @@
 """Connections to the study database: SQLite for one machine, PostgreSQL for a cluster."""
 
 import contextlib
+import os
 import re
 import sqlite3
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,9 +91,31 @@ def make_engine_options(url: URL, *, create: bool = True) -> dict[str, Any]:
     """The keyword arguments of `sqlalchemy.create_engine` that every connection of a study uses."""
     if url.get_backend_name() == "sqlite":
         listener = _set_up_sqlite_writer if create else _set_up_sqlite
-        return {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(listener, "connect")]}
+        options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}, "pool_events": [(listener, "connect")]}
+        path = Path(str(url.database))
+        if not create and is_read_only(path):
+            options["creator"] = lambda: open_sqlite_read_only(path)
+        return options
     connect_args = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
     return {"connect_args": connect_args, "pool_pre_ping": True, "pool_events": [(_set_up_postgresql, "connect")]}
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether this process may not write to a SQLite file, or to its folder, where SQLite keeps its locks."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def open_sqlite_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write to the file.
+
+    Where no lock can be made beside the file, it is read as one that nobody changes.
+    """
+    options = "mode=ro"
+    if is_read_only(path) and not path.with_name(f"{path.name}-wal").exists():
+        options += "&immutable=1"
+    return sqlite3.connect(
+        f"file:{urllib.parse.quote(str(path))}?{options}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
 
 
 def parse_url(url: str) -> URL:

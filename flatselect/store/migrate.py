@@ -8,29 +8,31 @@ from sqlalchemy import Connection, Engine, inspect, text
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.tables import TABLE_PREFIX
+from flatselect.store.views import create_views, drop_views, has_views
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 _VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
 _LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Makes our tables, or upgrades them; quick where nothing is to be done. Optuna's tables are not touched.
+    """Makes our tables and views, or upgrades them; quick where nothing is to be done. Optuna's tables are not touched.
 
     Raises:
         StoreError: The database was made by a newer flatselect.
     """
     with open_transaction(engine) as connection:
-        if _read_revision(connection) == HEAD_REVISION:
+        if _is_current(connection):
             return
     with open_transaction(engine) as connection:
         _lock(connection)
-        current = _read_revision(connection)  # another process may have been first
-        if current == HEAD_REVISION:
+        if _is_current(connection):  # another process may have been first
             return
         config = _make_config(connection)
-        _check_known(current, config, engine)
+        _check_known(_read_revision(connection), config, engine)
+        drop_views(connection)
         command.upgrade(config, "head")
+        create_views(connection)
 
 
 def has_schema(engine: Engine) -> bool:
@@ -58,6 +60,11 @@ def write_revision(message: str, url: str) -> None:
     with open_transaction(engine) as connection:
         command.revision(_make_config(connection), message, autogenerate=True, rev_id=f"{int(HEAD_REVISION) + 1:04d}")
     engine.dispose()
+
+
+def _is_current(connection: Connection) -> bool:
+    # SQLite rebuilds no table that a view reads: whoever has to drop them gets them back here.
+    return _read_revision(connection) == HEAD_REVISION and has_views(connection)
 
 
 def _make_config(connection: Connection) -> Config:

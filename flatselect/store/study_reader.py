@@ -311,6 +311,6 @@ def _open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBS
 
 
 def _read_study_ids(storage: RDBStorage) -> dict[str, int]:
-    """Optuna's numbers of our studies, by uid."""
-    studies = storage.get_all_studies()
+    """Optuna's numbers of our studies, by uid; of a study and its copies, which have its uid too, the first."""
+    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id, reverse=True)
     return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}

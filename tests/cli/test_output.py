@@ -41,9 +41,9 @@ def test_ranked_trials_come_first_best_first():
     ]
 
 
-def test_trials_come_by_number_without_a_ranking():
+def test_trials_stay_in_their_order_without_a_ranking():
     lines = _print(make_trial_table([_make_trial(2), _make_trial(0)]), 160)
-    assert [line.split()[0] for line in lines if "COMPLETE" in line] == ["0", "2"]
+    assert [line.split()[0] for line in lines if "COMPLETE" in line] == ["2", "0"]
     assert "rank" not in lines[0] + lines[1] + lines[2]
 
 

@@ -1,0 +1,189 @@
+"""Questions in the condition language, in both databases; whatever is asked, nothing is written."""
+
+import contextlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recorded_study import record_study
+from sqlalchemy import text
+
+from flatselect.errors import StoreError
+from flatselect.store.engine import make_engine, open_transaction
+from flatselect.store.study_query import Question, ask
+from flatselect.store.study_reader import find_study
+
+
+@pytest.fixture(scope="module")
+def readers(request, tmp_path_factory, postgresql_module_url):
+    """The same study in SQLite and in PostgreSQL; parameters differ, as they are drawn by lot."""
+    found = {}
+    for url in (f"sqlite:///{tmp_path_factory.mktemp('query')}/study.db", postgresql_module_url):
+        record_study(url)
+        reader = find_study(make_engine(url, create=False), "digits")
+        found[reader.engine.dialect.name] = reader
+    yield found
+    for reader in found.values():
+        reader.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def reader(request, readers):
+    return readers[request.param]
+
+
+def choose(reader, where, **values):
+    return [row["number"] for row in ask(reader.engine, [reader.study_uid], Question(where=where, **values))]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("", range(9)),
+        ("number < 3", [0, 1, 2]),
+        ("NUMBER < 3 AND NOT number = 1".replace("NUMBER", "number"), [0, 2]),
+        ("number = 1 or number >= 7 and state == 'FAIL'", [1, 7]),
+        ("(number = 1 or number >= 7) and state != 'FAIL'", [1, 8]),
+        ("not (number < 7)", [7, 8]),
+        ("number in (1, 3.0, 99)", [1, 3]),
+        ("number not in (1, 2)", [0, 3, 4, 5, 6, 7, 8]),
+        ("state in ('PRUNED', \"RUNNING\")", [4, 5, 8]),
+        ("predicted_test_score is not null", [0, 1, 2, 3, 5]),
+        ("not predicted_test_score > 0.62", [0]),
+        ("predicted_test_score is null and state = 'COMPLETE'", []),
+        ("model like 'cnn _' and model like '%4'", [4]),
+        ("failure contains 'NAN'", [6]),
+        ("pruned_because contains '%'", []),
+        ("extrapolation", [5]),
+        ("is_calibration = true", [0]),
+        ("not is_calibration and number < 2", [1]),
+        ("predicted_test_score > train_score and number < 2", [0, 1]),
+        ("width >= 8", range(9)),
+        ("param_width < 8", []),
+        ("block in ('plain', 'resi''dual')", range(9)),
+        ("bias = true or bias = 'false'", range(9)),
+        ("`crop size` >= 1", [1, 3, 5, 7]),
+        ("pool = 'all' or pool = 2 or pool is null", range(9)),
+        ("width >= width", range(9)),
+        ("started_at > '2020-01-01' and started_at < '2100-01-01 10:00:00'", range(9)),
+        ("number > 1e999 or number < -99999999999999999999", []),
+    ],
+)
+def test_a_condition_chooses(reader, where, expected):
+    assert choose(reader, where) == list(expected)
+
+
+def test_parameters_are_those_that_optuna_holds(reader):
+    rows = ask(reader.engine, [reader.study_uid], Question(columns="number,width,block,learning_rate,bias,pool"))
+    for row, trial in zip(rows, reader.trials(include_audits=False), strict=True):
+        assert {name: row[name] for name in trial.params if name != "crop size"} == {
+            name: value for name, value in trial.params.items() if name != "crop size"
+        }
+    chosen = [trial.number for trial in reader.trials(include_audits=False) if trial.params["width"] > 30]
+    assert choose(reader, "width > 30") == chosen
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("predicted_test_scor > 0.9", "did you mean predicted_test_score"),
+        ("widht > 3", "did you mean width"),
+        ("zzzzzz > 3", "parameters are bias, block"),
+        ("width > 'x'", "width is a number, and 'x' is not"),
+        ("state > 3", "state is a text, and 3 is not"),
+        ("block = plain", "'plain'; .*a text stands in quotes: block = 'plain'"),
+        ("block", "block is a text; compare it"),
+        ("extrapolation > true", "have no order"),
+        ("extrapolation = 1", "extrapolation is true or false, and 1 is not"),
+        ("started_at > 'noon'", "give it as '2026-01-31'"),
+        ("number like '1'", "number is a number: like is for texts"),
+        ("number = null", "say: COLUMN is null"),
+        ("number >", "at the end: expected a number"),
+        ("number > 1)", "at '\\)'"),
+        ("(number > 1", "at the end: expected \\)"),
+        ("number > 1 number", "expected and, or, or the end"),
+        ("state = 'x", "a text that does not end"),
+        ("number > 1; DROP TABLE trials", "at '; DROP TABLE trials' \\(character 11\\): not understood"),
+        ("state = train_score", "they cannot be compared"),
+        ("params = '{}'", "no column or parameter 'params'"),
+        ("(" * 60 + "number" + ")" * 60, "within each other"),
+        (" and ".join(["number > 1"] * 300), "more than 200"),
+        ("state = '\x00'", "no database takes"),
+    ],
+)
+def test_what_is_no_condition_is_said(reader, where, message):
+    with pytest.raises(StoreError, match=message):
+        choose(reader, where)
+
+
+def test_order_and_limit(reader):
+    assert choose(reader, None, sort="-predicted_test_score,-number", limit=4) == [2, 1, 5, 3]
+    assert choose(reader, None, sort="predicted_test_score,number")[-4:] == [4, 6, 7, 8], "what is missing is last"
+    assert choose(reader, None, sort="state,-number") == [3, 2, 1, 0, 7, 6, 5, 4, 8]
+    widths = [trial.params["width"] for trial in reader.trials(include_audits=False)]
+    rows = ask(reader.engine, [reader.study_uid], Question(sort="-width", columns="width", limit=3))
+    assert [row["width"] for row in rows] == sorted(widths, reverse=True)[:3]
+    assert choose(reader, None, limit=0) == []
+
+
+def test_groups(reader):
+    def group(**values):
+        return ask(reader.engine, [reader.study_uid], Question(**values))
+
+    rows = group(group_by="state", aggregates="count(), max(audit_test_score)", sort="-count()")
+    assert rows == [
+        {"state": "COMPLETE", "count()": 4, "max(audit_test_score)": 0.73},
+        {"state": "FAIL", "count()": 2, "max(audit_test_score)": None},
+        {"state": "PRUNED", "count()": 2, "max(audit_test_score)": None},
+        {"state": "RUNNING", "count()": 1, "max(audit_test_score)": None},
+    ]
+    assert group(aggregates="count(),min(number),avg(number)", where="number > 5") == [
+        {"count()": 3, "min(number)": 6, "avg(number)": 7}
+    ]
+    assert sum(row["count()"] for row in group(group_by="block,bias")) == 9
+    assert group(of_epochs=True, group_by="trial", limit=1) == [{"trial": 0, "count()": 3}]
+    for wrong, message in {
+        "median(width)": "none of count",
+        "max()": "of what",
+        "sum(state)": "no number",
+        "max(extrapolation)": "no order",
+        "max(no)": "no column",
+        "": "is empty",
+    }.items():
+        with pytest.raises(StoreError, match=message):
+            group(aggregates=wrong)
+    with pytest.raises(StoreError, match="only what is shown"):
+        group(group_by="state", sort="number")
+
+
+def test_epochs(reader):
+    rows = ask(
+        reader.engine, [reader.study_uid], Question("width > 0 and epoch = 2", "-trial", limit=2, of_epochs=True)
+    )
+    assert [(row["trial"], row["epoch"]) for row in rows] == [(8, 2), (5, 2)]
+    assert rows[1]["companions"]["latency_ms"] == 1.5
+
+
+PIECES = st.sampled_from(
+    [
+        *("number", "width", "block", "state", "`crop size`", "extrapolation", "started_at", "zzz", "and", "or", "not"),
+        *("in", "is", "null", "like", "contains", "=", "!=", "<", ">=", "(", ")", ",", "'", '"', "`", ";", "--", "/*"),
+        *("*/", "%", "_", "\\", "1", "-2.5", "1e999", "99999999999999999999", "'x'", "'DROP TABLE trials'", "true"),
+        *("\x00", "é", "\ud800", "nan", "count()", "max(width)"),
+    ]
+)
+CONDITIONS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=12).map(" ".join))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(where=CONDITIONS, sort=st.none() | CONDITIONS, aggregates=st.none() | CONDITIONS)
+def test_any_words_at_all_do_no_harm(reader, where, sort, aggregates):
+    def count():
+        with open_transaction(reader.engine) as connection:
+            tables = ("trials", "trial_params", "flatselect_measurements")
+            return [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in tables]
+
+    before = count()
+    with contextlib.suppress(StoreError):
+        ask(reader.engine, [reader.study_uid], Question(where=where, sort=sort, aggregates=aggregates, limit=5))
+    assert count() == before
