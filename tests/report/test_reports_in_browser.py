@@ -114,9 +114,12 @@ def test_is_readable(open_page, width, dark):
 
 
 def test_charts_follow_the_reader_into_the_dark(open_page):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser = open_page()
-    emulate(browser, dark=True)
-    assert browser.execute_script(FAINT_TEXTS, 4.5) == []
+    emulate(browser, dark=True)  # the page hears of it in an event, some time later
+    message = "texts stay as dark as the page"
+    WebDriverWait(browser, 30).until(lambda _: browser.execute_script(FAINT_TEXTS, 4.5) == [], message)
 
 
 def test_everything_can_be_reached_and_used_by_keyboard(open_page):
