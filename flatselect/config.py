@@ -1,6 +1,7 @@
 """The sections of a study file and what each of their keys may be."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -241,6 +242,10 @@ class RaySection(Section):
     max_failures: Annotated[int, Field(ge=0)] = Field(3, description="worker deaths a trial survives")
     dashboard: bool = False
     metrics: bool = Field(False, description="trials and epochs as metrics of Ray's, for Prometheus")
+
+    def find_address(self) -> str:
+        """The cluster's address, by this section or RAY_ADDRESS; `local` where a search starts Ray for itself."""
+        return self.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 class FloatRange(Section):

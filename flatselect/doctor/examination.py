@@ -1,6 +1,5 @@
 """All checks, in an order in which each needs only what those before it found sound."""
 
-import os
 from collections.abc import Iterator
 
 from flatselect.config import RaySection, StudyConfig
@@ -38,8 +37,8 @@ def examine(study: str | None = None, storage: str | None = None, ray_address: s
         else:
             yield Finding("study file", "ok", f"{study}: study {config.study.name}, {config.study.trials} trials")
     options = config.ray if config is not None else RaySection()
-    address = ray_address or options.address or os.environ.get("RAY_ADDRESS")
-    is_local = address in (None, "local")
+    address = ray_address or options.find_address()
+    is_local = address == "local"
     if is_torch_sound:
         yield check_gpu(options.gpus_per_trial if is_local else None)
     if is_local:

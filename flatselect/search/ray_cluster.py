@@ -88,7 +88,7 @@ def connect(options: RaySection, passwords: Collection[str], own_module: Path | 
             raise SearchError("ray.runtime_env: Ray runs in this process already; give it to ray.init instead")
         return RayConnection(is_made_here=False, is_local=False)
     auth_mode = os.environ.get(_AUTH_MODE)
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = options.find_address()
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         settings["include_dashboard"] = options.dashboard

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.util
-import os
 import signal
 import sys
 import threading
@@ -168,8 +167,11 @@ def _meter(config: StudyConfig, observer: SearchObserver) -> SearchObserver:
 
 def _check_metrics(config: StudyConfig) -> None:
     """The machines of a cluster have their own packages; on this one a Ray without its extra ones serves nothing."""
-    is_local = (config.ray.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
-    if is_local and config.ray.metrics and importlib.util.find_spec("opentelemetry") is None:
+    if (
+        config.ray.metrics
+        and config.ray.find_address() == "local"
+        and importlib.util.find_spec("opentelemetry") is None
+    ):
         raise SearchError(
             "ray.metrics = true: this Ray has no metrics endpoint; pip install 'flatselect[metrics]', or leave it out"
         )

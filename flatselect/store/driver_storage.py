@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Executable, Table
 
 from flatselect.store import optuna_rows
 from flatselect.store.known_trials import KnownTrials
+from flatselect.store.optuna_storage import close_optuna_storage
 from flatselect.store.patience import Result
 from flatselect.store.patient_storage import PatientStorage, find_cause
 from flatselect.store.upserts import GatheredRows
@@ -230,8 +231,7 @@ class DriverStorage(BaseStorage):
 
     def close(self) -> None:
         """Closes the connections; what waits to be written is given up, as after a crash."""
-        self.backend.remove_session()
-        self.backend.engine.dispose()
+        close_optuna_storage(self.backend)
 
     def remove_session(self) -> None:
         self.backend.remove_session()

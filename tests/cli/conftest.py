@@ -9,9 +9,6 @@ from flatselect.config import DataSection
 from flatselect.data import load_training_set
 from flatselect.models import build_model
 
-# The networks are tiny: threads waiting for each other cost more than the arithmetic.
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def working_folder(tmp_path, monkeypatch):

@@ -56,9 +56,7 @@ class NodeCluster:
     """A head without CPUs of its own, and the nodes that are started."""
 
     def __init__(self, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = find_free_port()
         self.address = f"127.0.0.1:{port}"
         self.nodes: list[Node] = []
         self._head = Node(
@@ -102,6 +100,12 @@ class NodeCluster:
 def wait_for_nodes(n_nodes: int) -> None:
     """Until this many nodes with CPUs are alive; this process must be connected."""
     wait_until(lambda: sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes()) == n_nodes)
+
+
+def find_free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def hide_folder(folder: Path) -> list[str]:

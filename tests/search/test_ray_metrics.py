@@ -2,11 +2,11 @@
 
 import contextlib
 import re
-import socket
 import urllib.request
 
 import pytest
 import ray
+from ray_nodes import find_free_port
 from searching import Listener, MakeStudy, wait_until
 
 from flatselect.search.events import SearchStatus
@@ -27,12 +27,6 @@ def read_metrics(port: int) -> dict[str, float]:
                 assert labels["study"] == "tiny"
                 values[f"{match[1]} {labels.get('state', '')}".strip()] = float(match[3])
     return values
-
-
-def find_free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_trials_epochs_and_the_best_score_are_counted(make_study: MakeStudy) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 import psycopg
 import pytest
-import torch
 from searching import Listener, MakeStudy, comparable, open_reader, read_weights, wait_until
 
 from flatselect.config import StudyConfig
@@ -48,15 +47,6 @@ class Driver:
         output, self.messages = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, self.messages
         return dict(json.loads(output))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As the other processes have: sums of more threads differ in the last bits."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

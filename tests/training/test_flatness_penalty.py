@@ -24,11 +24,6 @@ def digits() -> Dataset:
     return load_training_set(DataSection(train="digits", size=300), seed=0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def make_trainer(
     dataset: Dataset, *, has_penalty: bool = True, augmentation: str = "flip+shift", **training: object
 ) -> Trainer:
