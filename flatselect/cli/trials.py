@@ -120,7 +120,8 @@ def retry(ctx: click.Context, numbers: Sequence[str], storage: str | None) -> No
     """
     if list(numbers) != ["failed"] and not all(number.isdigit() for number in numbers):
         raise ConfigError(f"retry {' '.join(numbers)}: expected trial numbers, or the one word failed")
-    with _open_for_writing(_get_study(ctx), storage) as opened:
+    # Of two who ask for the same at once, the second is told that it is tried again already.
+    with _open_for_writing(_get_study(ctx), storage) as opened, opened.writer.lock():
         chosen = find_failed(opened.study) if "failed" in numbers else [int(number) for number in numbers]
         queued = enqueue_retries(opened.study, chosen)
     if not queued:

@@ -6,16 +6,20 @@ import json
 import os
 import socket
 import sqlite3
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import optuna
+import psycopg
 import pytest
 from optuna.trial import TrialState
 from running import Command
 
 from flatselect.records import EpochMeasurement, Failure
+from flatselect.search.retrying import enqueue_retries
 from flatselect.search.study_identity import open_known_study
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
@@ -180,6 +184,26 @@ def test_failed_trials_are_queued_anew_once(flatselect, url):
 def test_what_cannot_be_tried_again_is_refused_and_nothing_is_queued(flatselect, url, words, message):
     assert message in refuse(flatselect("retry", *words.split()))
     assert len(read_trials(url)) == 6
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_of_two_who_ask_for_the_same_at_once_one_is_refused(flatselect, url):
+    """The one holds the study's lock while the other asks, until it is seen to wait for it."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(open_known_study(find_study(make_engine(url), "tiny"))) as opened,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        with opened.writer.lock():
+            other = pool.submit(flatselect, "retry", "4")
+            while not connection.execute(waiting).fetchone()[0]:
+                assert not other.done(), other.result().output
+                time.sleep(0.05)
+            enqueue_retries(opened.study, [4])
+        assert "trial 4: is tried again already, as trial 6" in refuse(other.result())
+    assert len(read_trials(url)) == 7
 
 
 def test_a_number_given_twice_is_queued_once(flatselect, url):
