@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from flatselect.cli.output import format_number, make_table, print_table
+from flatselect.cli.output import format_number, make_pairs, make_table, print_table
 
 _SIGNIFICANT = 0.05
 _SMALLEST_SHOWN = 0.0001
@@ -29,7 +29,7 @@ def print_calibration(sources: Sequence[Mapping[str, Any]], description: Mapping
     for table in tables:
         print_table(table)
         click.echo()
-    print_table(_make_pairs(_list_pairs(description)))
+    print_table(make_pairs(_list_pairs(description)))
 
 
 def describe_flatness_lift(lift: Mapping[str, Any]) -> str:
@@ -90,15 +90,6 @@ def _make_reliability_table(reliability: Sequence[Mapping[str, float]]) -> Table
     table.add_row("observed", *(f"{level['observed']:.2f}" for level in reliability))
     for column in table.columns[1:]:
         column.min_width = 6
-    return table
-
-
-def _make_pairs(pairs: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs.items():
-        table.add_row(name, Text(value))
     return table
 
 
