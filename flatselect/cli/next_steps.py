@@ -44,7 +44,10 @@ def list_study_steps(story: Mapping[str, Any], address: Address) -> list[Step]:
     elif is_unfinished:
         steps.append(Step(address.search(), "go on where it stopped" if trials["begun"] else "run it"))
     if best is not None:
-        steps.append(Step(address.call("show", "best"), "all of the best trial"))
+        is_one = story["pareto_front"] is None
+        steps.append(
+            Step(address.call("show", "best"), f"all of the {'best trial' if is_one else 'first of the front'}")
+        )
         steps.append(Step(address.call("export", "--trial", "best", "-o", "best.pt"), "its weights in a file"))
         if not is_running:
             steps += _improve(story, address)
@@ -61,7 +64,7 @@ def _improve(story: Mapping[str, Any], address: Address) -> list[Step]:
     if (first["is_calibration"] or first["state"] == "PRUNED") and first["retrains"] is None:
         why = "held out images" if first["is_calibration"] else "was pruned"
         steps.append(Step(address.search("--set", "study.retrain_top=1"), f"train the best on all images: it {why}"))
-    if 0 < len(not_told_apart) < best["n_predicted"] - 1:
+    if story["pareto_front"] is None and 0 < len(not_told_apart) < best["n_predicted"] - 1:
         low = first["predicted_test_score_interval"][0]
         words = ("--where", f"predicted_test_score >= {low:.4f}", "--sort", "-predicted_test_score")
         steps.append(Step(address.call("query", *words), "those that may be as good"))

@@ -15,6 +15,7 @@ from flatselect.cli.output import EXTRAPOLATION_HINT, format_number, make_pairs,
 from flatselect.cli.progress import format_seconds
 
 _MOST_NUMBERS = 12
+_MOST_ON_FRONT = 20
 _TEXT_LENGTH = 300
 
 
@@ -58,8 +59,8 @@ def describe_score(trial: Mapping[str, Any]) -> str:
     return f"{trial['predicted_test_score']:.4f}{mark} ({_describe_interval(trial['predicted_test_score_interval'])})"
 
 
-def describe_params(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {_format_value(value)}" for name, value in params.items())
+def describe_params(params: Mapping[str, Any], equals: str = " = ", between: str = ", ") -> str:
+    return between.join(f"{name}{equals}{_format_value(value)}" for name, value in params.items())
 
 
 def join_numbers(numbers: Sequence[int]) -> str:
@@ -93,7 +94,7 @@ def _list_tried(story: Mapping[str, Any]) -> dict[str, str]:
         "search space": _describe_space(story["search_space"]),
     }
     if len(story["objectives"]) > 1:
-        pairs["objectives"] = f"predicted test score, and as few as can be: {', '.join(story['objectives'][1:])}"
+        pairs["objectives"] = f"predicted test score, and as little as can be of: {', '.join(story['objectives'][1:])}"
     roles = [
         f"{trials['calibration']} held out images for the calibration" if trials["calibration"] else "",
         f"{trials['retrains']} trained one of the best again" if trials["retrains"] else "",
@@ -183,18 +184,20 @@ def _describe_best(story: Mapping[str, Any]) -> Iterable[RenderableType]:
     elif story["pareto_front"] is None:
         yield make_pairs(_list_certainty(best))
     if story["pareto_front"] is not None:
+        n, shown = len(story["pareto_front"]), story["pareto_front"][:_MOST_ON_FRONT]
+        first = f"; here are the first {len(shown)}" if len(shown) < n else ""
         yield make_text(
-            f"{len(story['pareto_front'])} of {best['n_predicted']} predicted trials are on the Pareto front: no other "
-            "is at least as good in every objective and better in one"
+            f"{n:,} of {best['n_predicted']:,} predicted trials are on the Pareto front: no other is at least as good "
+            f"in every objective and better in one{first}"
         )
-        yield Text()
-        yield _make_top_table(story["pareto_front"], costs=story["objectives"][1:])
+        yield Text(" ")
+        yield _make_top_table(shown, costs=story["objectives"][1:])
     else:
-        yield Text()
+        yield Text(" ")
         yield _make_top_table(best["top"])
     if best["n_extrapolating"]:
-        what = f"so are {best['n_extrapolating']} of the {best['n_predicted']} predictions"
-        yield make_text(f"{EXTRAPOLATION_HINT}; {what}", "dim")
+        what = f"{best['n_extrapolating']:,} of {best['n_predicted']:,} predictions"
+        yield make_text(f"{EXTRAPOLATION_HINT} ({what})", "dim")
 
 
 def _list_certainty(best: Mapping[str, Any]) -> dict[str, str]:
@@ -220,8 +223,8 @@ def _list_certainty(best: Mapping[str, Any]) -> dict[str, str]:
 def _describe_rivals(n_within: int, n_others: int) -> str:
     if not n_within:
         return f"none of the {n_others} others is predicted to score within its interval"
-    which = "all" if n_within == n_others else f"{n_within}"
-    return f"{which} of the {n_others} others are predicted to score within its interval: not to be told from it"
+    which = "all" if n_within == n_others else f"{n_within:,}"
+    return f"{which} of the {n_others:,} others are predicted to score within its interval: not to be told from it"
 
 
 def _make_top_table(trials: Sequence[Mapping[str, Any]], costs: Sequence[str] = ()) -> Table:
@@ -242,7 +245,7 @@ def _make_top_table(trials: Sequence[Mapping[str, Any]], costs: Sequence[str] = 
         cells = [
             *([str(trial["rank"])] if has_rank else []),
             str(trial["number"]),
-            "\n".join(filter(None, [trial["model"], shorten(describe_params(trial["params"])), role])),
+            "\n".join(filter(None, [trial["model"], shorten(describe_params(trial["params"], "=", " ")), role])),
             format_number(trial["train_score"]),
             predicted,
             *([format_number(trial["probability_best"], ".2f")] if has_rank else []),
@@ -289,13 +292,13 @@ def _describe_failed(group: Mapping[str, Any]) -> tuple[str, str]:
 
 def _describe_audit(story: Mapping[str, Any]) -> Iterable[RenderableType]:
     audit, best = story["audit"], story["best"]
-    pairs = {"audited": f"{audit['n']} trials"}
+    pairs = {"audited": f"{audit['n']:,} trials"}
     if best is not None and (score := audit["scores"].get(str(best["trial"]["number"]))) is not None:
         pairs["the best"] = f"{score:.4f}, predicted {describe_score(best['trial'])}"
     if audit["n_predicted"]:
         pairs["predictions"] = (
-            f"mean absolute error {audit['mean_absolute_error']:.4f}; {audit['n_inside_interval']} of "
-            f"{audit['n_predicted']} intervals hold the audited score"
+            f"mean absolute error {audit['mean_absolute_error']:.4f}; {audit['n_inside_interval']:,} of "
+            f"{audit['n_predicted']:,} intervals hold the audited score"
         )
     yield make_pairs(pairs)
 

@@ -144,7 +144,7 @@ def _describe_driver(run: RunRecord) -> str:
 
 
 def _describe_best(watched: WatchedStudy) -> str:
-    """ "" while there is none."""
+    """Nothing while there is none."""
     if (best := watched.best) is None:
         return ""
     others = f"; the study minimises {' and '.join(watched.minimized)} too" if watched.minimized else ""
