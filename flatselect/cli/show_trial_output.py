@@ -95,8 +95,8 @@ def _list_outcome(story: Mapping[str, Any]) -> dict[str, str]:
 
 def _list_reasons(story: Mapping[str, Any]) -> dict[str, str]:
     trial, pruned = story["trial"], story["pruned"]
-    if trial.get("failure"):
-        return {"failed because": shorten(trial["failure"])}
+    if trial["state"] == "FAIL":
+        return {"failed because": shorten(trial["failure"] or story["reason"] or "no reason is known")}
     if pruned is not None:
         pairs = {"pruned because": pruned["reason"] or "the pruner left no words"}
         if pruned["short_by"] is not None:

@@ -210,20 +210,21 @@ def _name_reason(one: PrunedTrial) -> str:
 
 def _group_failed(contents: StudyContents, histories: Sequence[TrialHistory]) -> list[dict[str, Any]]:
     """Failed trials by kind and message, the most frequent first; messages that differ in numbers alone are one."""
-    retried = {history.number: history.retried_as for history in histories}
-    groups: dict[str, list[TrialRecord]] = {}
-    for trial in contents.trials.values():
-        if trial.state == "FAIL":
-            line = (trial.failure or "no reason is known").partition("\n")[0]
-            groups.setdefault(_NUMBER.sub("…", line), []).append(trial)
+    groups: dict[str, list[tuple[str, TrialHistory]]] = {}
+    for history in histories:
+        if history.state == "FAIL":
+            trial = contents.trials.get(history.number)
+            reason = (trial and trial.failure) or history.reason or "no reason is known"
+            line = reason.partition("\n")[0]
+            groups.setdefault(_NUMBER.sub("…", line), []).append((line, history))
     return [
         {
-            "reason": (members[0].failure or "no reason is known").partition("\n")[0],
+            "reason": members[0][0],
             "n": len(members),
-            "trials": [trial.number for trial in members],
-            "retried": {str(t.number): retried[t.number] for t in members if retried.get(t.number) is not None},
+            "trials": [history.number for _, history in members],
+            "retried": {str(h.number): h.retried_as for _, h in members if h.retried_as is not None},
         }
-        for members in sorted(groups.values(), key=lambda members: (-len(members), members[0].number))
+        for members in sorted(groups.values(), key=lambda members: (-len(members), members[0][1].number))
     ]
 
 

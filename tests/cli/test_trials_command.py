@@ -163,7 +163,8 @@ def test_failed_trials_are_queued_anew_once(flatselect, url):
     assert trials[1].state == TrialState.FAIL
     waiting = json.loads(flatselect("--json").stdout)[-1]
     assert (waiting["outcome"], waiting["retries"], waiting["reason"]) == ("waiting", 4, "waits for the next search")
-    assert "tried again as trial 6" in FLATSELECT.run("show", "tiny", "1", "--storage", url).stdout
+    story = FLATSELECT.run("show", "tiny", "1", "--storage", url).stdout
+    assert "tried again as trial 6" in " ".join(story.split())
 
     again = flatselect("retry", "failed")
     assert (again.exit_code, again.stdout) == (0, "")
