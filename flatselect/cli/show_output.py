@@ -16,6 +16,7 @@ from flatselect.cli.progress import format_seconds
 
 _MOST_NUMBERS = 12
 _MOST_ON_FRONT = 20
+_MOST_REASONS = 8
 _TEXT_LENGTH = 300
 
 
@@ -28,7 +29,7 @@ def print_study(console: Console, story: Mapping[str, Any], steps: Sequence[Step
     print_section(console, "Best", *_describe_best(story))
     print_section(console, "Calibrator", make_pairs(_list_calibrator(story)))
     if story["failed"]:
-        print_section(console, "Failed", make_pairs(dict(map(_describe_failed, story["failed"]))))
+        print_section(console, "Failed", *_describe_failed(story["failed"]))
     if story["audit"] is not None:
         print_section(console, "Audit (looked at after every decision, used by none)", *_describe_audit(story))
     print_steps(console, steps)
@@ -169,9 +170,7 @@ def _describe_pruned(story: Mapping[str, Any]) -> Iterable[RenderableType]:
                 f"; the closest was trial {nearest['trial']}: {nearest['bound']:.4g} of the {nearest['needed']:.4g} "
                 "that it needed"
             )
-        yield Padding(
-            make_text(f"{epochs}: trials {join_numbers(group['trials'])}{closest}", "dim"), (0, 0, 0, 2), expand=False
-        )
+        yield _make_note(f"{epochs}: {_name_trials(group['trials'])}{closest}")
 
 
 def _describe_best(story: Mapping[str, Any]) -> Iterable[RenderableType]:
@@ -283,11 +282,21 @@ def _list_calibrator(story: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe_failed(group: Mapping[str, Any]) -> tuple[str, str]:
-    again = [f"{failed} again as {retry}" for failed, retry in group["retried"].items()]
-    numbers = f"trial{'s' if group['n'] > 1 else ''} {join_numbers(group['trials'])}"
-    retried = f" ({', '.join(again)})" if again else ""
-    return f"{group['n']}×, {numbers}", f"{shorten(group['reason'])}{retried}"
+def _describe_failed(groups: Sequence[Mapping[str, Any]]) -> Iterable[RenderableType]:
+    for group in groups[:_MOST_REASONS]:
+        yield make_text(f"{group['n']} with {shorten(group['reason'])}")
+        again = "; tried again: " + join_numbers(list(map(int, group["retried"]))) if group["retried"] else ""
+        yield _make_note(f"{_name_trials(group['trials'])}{again}")
+    if len(groups) > _MOST_REASONS:
+        yield make_text(f"and {len(groups) - _MOST_REASONS} reasons more", "dim")
+
+
+def _name_trials(numbers: Sequence[int]) -> str:
+    return f"trial{'s' if len(numbers) > 1 else ''} {join_numbers(numbers)}"
+
+
+def _make_note(text: str) -> Padding:
+    return Padding(make_text(text, "dim"), (0, 0, 0, 2), expand=False)
 
 
 def _describe_audit(story: Mapping[str, Any]) -> Iterable[RenderableType]:

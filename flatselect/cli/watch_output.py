@@ -19,7 +19,8 @@ _LEAST_ROWS = 3
 
 def make_view(watched: WatchedStudy, height: int | None = None) -> Group:
     """All that is known, no higher than so many lines where rows can be left out."""
-    parts: list[Table | Text] = [make_pairs(_list_facts(watched))]
+    title = make_text(f"{watched.study}: {describe_counts(watched)}", "bold")
+    parts: list[Table | Text] = [title, make_pairs(_list_facts(watched))]
     ended = watched.ended[:_N_ENDED]
     rows = [*watched.running, *ended]
     if height is not None:
@@ -118,7 +119,7 @@ def _make_trial_record(trial: TrialProgress) -> dict[str, Any]:
 
 
 def _list_facts(watched: WatchedStudy) -> dict[str, str]:
-    facts = {watched.study: describe_counts(watched)}
+    facts = {}
     if watched.living:
         facts["driver"] = "\n".join(_describe_driver(run) for run in watched.living)
         most = "" if watched.n_workers is None else f" of at most {watched.n_workers}"
