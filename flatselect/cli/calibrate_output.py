@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
-from flatselect.cli.output import format_number, make_pairs, make_table, print_table
+from flatselect.cli.output import format_number, make_pairs, make_table, make_text, print_table
 
 _SIGNIFICANT = 0.05
 _SMALLEST_SHOWN = 0.0001
@@ -72,7 +71,7 @@ def _list_pairs(description: Mapping[str, Any]) -> dict[str, str]:
 def _make_source_table(sources: Sequence[Mapping[str, Any]]) -> Table:
     table = make_table([], "source", ["rows", "groups"])
     for source in sources:
-        table.add_row(Text(source["name"]), str(source["n_rows"]), str(source["n_groups"]))
+        table.add_row(make_text(source["name"]), str(source["n_rows"]), str(source["n_groups"]))
     if len(sources) > 1:
         table.add_row("all", *(str(sum(source[key] for source in sources)) for key in ("n_rows", "n_groups")))
     return table

@@ -72,7 +72,7 @@ def print_table(table: Table) -> None:
 def make_text(value: object, style: str = "") -> Text:
     """Whatever it is as text that a terminal shows and does not obey: no markup, no control characters."""
     shown = "".join(
-        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
         for character in str(value)
     )
     return Text(shown, style)
@@ -129,7 +129,7 @@ def make_trial_table(
         mark = "*" if pareto_front is not None and trial.number in pareto_front else ""
         cells = [f"{rank.get(trial.number, '')}{mark}"] * bool(rank) + cells
         cells += [format_number(trial.audit_test_score)] * has_audit
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(make_text, cells))
     hints = [_PARETO_HINT] * bool(pareto_front)
     hints += [EXTRAPOLATION_HINT] * any(trial.prediction and trial.prediction.extrapolation for trial in trials)
     table.caption = "\n".join(hints) or None
@@ -142,9 +142,9 @@ def make_record_table(records: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name in names:
         is_number = all(isinstance(record[name], int | float | None) for record in records)
-        table.add_column(Text(name.replace("_", "_\n")), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(make_text(name.replace("_", "_\n")), justify="right" if is_number else "left", overflow="fold")
     for record in records:
-        table.add_row(*(Text(_show_cell(record[name])) for name in names))
+        table.add_row(*(make_text(_show_cell(record[name])) for name in names))
     return table
 
 

@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from flatselect.cli.output import make_table
+from flatselect.cli.output import make_table, make_text
 from flatselect.search.trial_history import TrialHistory
 
 _REASON_LENGTH = 200
@@ -59,7 +58,7 @@ def make_attempt_table(histories: Sequence[TrialHistory]) -> Table:
                 str(attempt.epochs) if attempt else "",
                 f"{attempt.seconds:.1f}" if attempt else "",
             ]
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*map(make_text, cells))
     return table
 
 

@@ -86,9 +86,9 @@ def _look_on(watching: StudyWatch, interval: float) -> WatchedStudy:
             if not console.is_terminal:
                 time_of_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
                 for line in list_news(before, now):
-                    click.echo(f"{time_of_day} {make_text(line)}")
+                    click.echo(f"{time_of_day} {make_text(' '.join(line.split()))}")
                 if before is not None and now.over_because is not None:
-                    click.echo(f"{time_of_day} {make_text(describe_counts(now))}")
+                    click.echo(f"{time_of_day} {describe_counts(now)}")
             elif live is None:
                 live = stack.enter_context(Live(make_view(now, console.height), console=console, auto_refresh=False))
             else:

@@ -14,7 +14,6 @@ from flatselect.store.study_reader import StudyReader
 
 _BEST_SECONDS = 30.0
 _N_ENDED = 5
-_MOST_NEWS = 100
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class StudyWatch:
     def _read_ended(self, n_ended: int) -> None:
         if n_ended != self._n_ended:
             n_new = 0 if self._n_ended < 0 else n_ended - self._n_ended
-            self._ended = self._progress.find_last_ended(min(max(n_new, _N_ENDED), _MOST_NEWS))
+            self._ended = self._progress.find_last_ended(max(n_new, _N_ENDED))
         # A calibrator that was fitted anew says something else of trials that have ended before.
         if n_ended != self._n_ended or time.monotonic() - self._looked > _BEST_SECONDS:
             self._best = self._progress.find_best()

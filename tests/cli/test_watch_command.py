@@ -1,5 +1,6 @@
 """`flatselect watch`: a real search in another process is looked on at, from its begin to its end and to its death."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -16,12 +17,13 @@ import optuna
 import pytest
 from running import Command
 
+from flatselect.cli.watch_output import list_news
 from flatselect.records import EpochMeasurement
 from flatselect.search.watching import StudyWatch, estimate_seconds_left
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.patience import Patience
-from flatselect.store.study_progress import TrialProgress
+from flatselect.store.study_progress import TrialCounts, TrialProgress
 from flatselect.store.study_reader import UID_ATTRIBUTE, find_study
 from flatselect.store.study_writer import StudyWriter
 
@@ -266,6 +268,19 @@ def test_a_server_that_restarts_is_waited_for(postgresql_url, outage):
     assert after.counts == before.counts
     assert len(said) == 2
     assert "the database answers again" in said[1]
+
+
+def test_news_are_lines_whatever_a_name_holds(folder):
+    make_study("sqlite:///tiny.db", pid=os.getppid())
+    with closing(open_tiny()) as reader:
+        now = StudyWatch(reader).look()
+    before = dataclasses.replace(now, counts=TrialCounts(running=3), running=now.running[1:])
+    assert list_news(before, now) == [
+        "2/8 trial 0: complete after 10 epochs, training score 0.9000",
+        "2/8 trial 1: failed after 1 epochs: no reason is known",
+        "2/8 trial 2 began: [red]cnn[/red]\x1b[31m 2",
+    ]
+    assert list_news(now, now) == []
 
 
 def test_of_one_look_alone_there_is_json(folder):

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import shlex
 import sqlite3
 import uuid
 from contextlib import closing
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from written_study import N_CALIBRATION, N_EPOCHS, write_study
 
 from flatselect.cli.main import cli
+from flatselect.cli.next_steps import Address
 from flatselect.cli.show_trial_output import draw_spark
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
@@ -270,6 +272,19 @@ def test_hostile_names_are_text(hostile_path, words, n_columns):
     told, commands = show(hostile_path, *words, n_columns=n_columns)
     assert "[red]x[/red]\\x1b[31m\\x07" in "".join(told.split())
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", told + commands)
+
+
+def test_commands_can_be_pasted_and_tell_no_password(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = Address("my study.db", "postgresql://me:secret@host/database")
+    assert shlex.split(address.call("show", 7)) == [
+        "flatselect", "show", "my study.db", "7", "--storage", "postgresql://me:***@host/database"
+    ]  # fmt: skip
+    assert Address("digits.db", None).search() == "flatselect search STUDY.toml"
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "digits.toml").touch()
+    for study in ("digits", "digits.db", "studies/digits.toml"):
+        assert Address(study, None).search("--trials", 9) == "flatselect search studies/digits.toml --trials 9"
 
 
 def test_nothing_is_written(study_path):
