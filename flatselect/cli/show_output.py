@@ -45,6 +45,8 @@ def print_section(console: Console, title: str, *parts: RenderableType) -> None:
 
 def print_steps(console: Console, steps: Sequence[Step]) -> None:
     """Commands, each on a line of its own that is never broken, so that it can be copied."""
+    if not steps:
+        return
     console.print()
     console.print(make_text("Next", "bold"))
     for step in steps:
@@ -96,15 +98,15 @@ def _list_tried(story: Mapping[str, Any]) -> dict[str, str]:
     }
     if len(story["objectives"]) > 1:
         pairs["objectives"] = f"predicted test score, and as little as can be of: {', '.join(story['objectives'][1:])}"
-    roles = [
-        f"{trials['calibration']} held out images for the calibration" if trials["calibration"] else "",
-        f"{trials['retrains']} trained one of the best again" if trials["retrains"] else "",
-        f"{trials['retries']} tried a failed one again" if trials["retries"] else "",
-        f"{trials['attempts_lost']} attempts were lost with their worker" if trials["attempts_lost"] else "",
-        f"{trials['attempts_interrupted']} were interrupted" if trials["attempts_interrupted"] else "",
-    ]
-    if any(roles):
-        pairs["roles"] = "; ".join(filter(None, roles))
+    roles = {
+        "held out images for the calibration": trials["calibration"],
+        "one of the best again": trials["retrains"],
+        "a failed one again": trials["retries"],
+        "attempts lost with their worker": trials["attempts_lost"],
+        "attempts interrupted": trials["attempts_interrupted"],
+    }
+    if any(roles.values()):
+        pairs["of these"] = "; ".join(f"{role}: {n:,}" for role, n in roles.items() if n)
     pairs["cost"] = f"{cost['epochs']:,} epochs, {format_seconds(cost['seconds'])} of workers' time"
     pairs["search"] = _describe_search(story["search"])
     pairs["database"] = story["storage"]
@@ -228,11 +230,12 @@ def _describe_rivals(n_within: int, n_others: int) -> str:
 
 def _make_top_table(trials: Sequence[Mapping[str, Any]], costs: Sequence[str] = ()) -> Table:
     has_rank = bool(trials) and "rank" in trials[0]
+    has_chance = any(trial.get("probability_best") is not None for trial in trials)
     cost_heads = {"parameters": "parameters", "latency": "ms an\nimage"}
     table = make_table(
         ["rank"] * has_rank + ["trial"],
         "network",
-        ["train\nscore", "predicted\ntest score"] + ["P(best)"] * has_rank + [cost_heads[cost] for cost in costs],
+        ["train\nscore", "predicted\ntest score"] + ["P(best)"] * has_chance + [cost_heads[cost] for cost in costs],
     )
     for trial in trials:
         role = "pruned" if trial["state"] == "PRUNED" else "calibration trial" if trial["is_calibration"] else ""
@@ -247,7 +250,7 @@ def _make_top_table(trials: Sequence[Mapping[str, Any]], costs: Sequence[str] = 
             "\n".join(filter(None, [trial["model"], shorten(describe_params(trial["params"], "=", " ")), role])),
             format_number(trial["train_score"]),
             predicted,
-            *([format_number(trial["probability_best"], ".2f")] if has_rank else []),
+            *([format_number(trial["probability_best"], ".2f")] if has_chance else []),
             *("" if measured[cost] is None else f"{measured[cost]:,.4g}" for cost in costs),
         ]
         table.add_row(*map(make_text, cells))
@@ -303,7 +306,8 @@ def _describe_audit(story: Mapping[str, Any]) -> Iterable[RenderableType]:
     audit, best = story["audit"], story["best"]
     pairs = {"audited": f"{audit['n']:,} trials"}
     if best is not None and (score := audit["scores"].get(str(best["trial"]["number"]))) is not None:
-        pairs["the best"] = f"{score:.4f}, predicted {describe_score(best['trial'])}"
+        is_predicted = best["trial"]["predicted_test_score"] is not None
+        pairs["the best"] = f"{score:.4f}" + f", predicted {describe_score(best['trial'])}" * is_predicted
     if audit["n_predicted"]:
         pairs["predictions"] = (
             f"mean absolute error {audit['mean_absolute_error']:.4f}; {audit['n_inside_interval']:,} of "

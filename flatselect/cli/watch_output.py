@@ -126,7 +126,7 @@ def _list_facts(watched: WatchedStudy) -> dict[str, str]:
         facts["workers"] = f"{watched.n_busy}{most} busy"
         facts["time left"] = _describe_time_left(watched)
     else:
-        facts["driver"] = f"none: {watched.over_because}"
+        facts["ended"] = str(watched.over_because)
     facts["best"] = _describe_best(watched) or "none yet: nothing is predicted before the calibration is made"
     return facts
 
@@ -172,7 +172,7 @@ def _describe_end(trial: TrialProgress) -> str:
 def _make_table(trials: list[TrialProgress], living: tuple[RunRecord, ...]) -> Table:
     drivers = {run.uid: f"driver {run.host}:{run.pid}" for run in living} if len(living) > 1 else {}
     table = make_table(
-        ["trial", "state"], "network", ["epoch", "train\nscore", "predicted\ntest score", "seconds\nan epoch"]
+        ["trial", "state"], "network", ["epoch", "train\nscore", "predicted\ntest\nscore", "s an\nepoch"]
     )
     for trial in trials:
         is_running = trial.state == "RUNNING"

@@ -181,6 +181,8 @@ def test_one_look_is_what_the_database_holds(url):
         for text in ("2 of 8 trials ended", "2 running, 4 to come", "2 of at most 3 busy", "2/10", "1/10", "none yet"):
             assert text in words, text
         assert "[red]cnn[/red]\\x" in words
+        rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("2 ", "3 "))]
+        assert [row[-1] for row in rows] == ["4", "4"], "no column is cut off"
         assert "\x1b" not in done.stdout
 
 
