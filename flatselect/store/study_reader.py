@@ -259,7 +259,7 @@ class StudyReader:
             self._optuna_storage = _open_optuna_storage(self._engine, self._patience)
         storage = self._optuna_storage
         with translate_optuna_errors(show_url(self._engine)):
-            study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
+            study_id = None if storage is None else read_study_ids(storage).get(self.study_uid)
             trials = storage.get_all_trials(study_id, deepcopy=False) if storage and study_id is not None else None
         if trials is None:
             raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
@@ -273,7 +273,7 @@ def list_studies(engine: Engine) -> list[StudySummary]:
     ensure_schema(engine)
     with open_transaction(engine) as connection:
         rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
-    ids = _read_study_ids(storage)
+    ids = read_study_ids(storage)
     studies = [
         StudySummary(row.name, row.uid, row.created_at, storage.get_n_trials(ids[row.uid]))
         for row in rows
@@ -310,7 +310,7 @@ def _open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBS
     return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False, patience=patience)
 
 
-def _read_study_ids(storage: RDBStorage) -> dict[str, int]:
+def read_study_ids(storage: RDBStorage) -> dict[str, int]:
     """Optuna's numbers of our studies, by uid; of a study and its copies, which have its uid too, the first."""
     studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id, reverse=True)
     return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}
