@@ -9,27 +9,27 @@ from contextlib import closing, contextmanager
 from types import FrameType
 
 import click
+from optuna.storages import RDBStorage
 
 from flatselect.cli.opening import find_url, open_study_reader
-from flatselect.errors import ConfigError
-from flatselect.store.engine import show_url
-from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
-from flatselect.store.study_reader import read_study_ids
+from flatselect.errors import ConfigError, StoreError
+from flatselect.store.engine import make_engine, show_url
+from flatselect.store.optuna_storage import close_optuna_storage
+from flatselect.store.study_reader import open_optuna_storage, read_study_ids
 
 _EPILOG = """\b
 Examples:
   flatselect dashboard studies/digits.toml
-  flatselect dashboard digits --storage postgresql://USER@HOST/DATABASE --port 8081
-  ssh -L 8080:127.0.0.1:8080 MACHINE flatselect dashboard digits.db   # open http://127.0.0.1:8080 here"""
+  flatselect dashboard postgresql://USER@HOST/DATABASE --port 0
+  ssh -t -L 8080:127.0.0.1:8080 HOST flatselect dashboard digits.db   # open its URL here"""
 
 
 @click.command("dashboard", epilog=_EPILOG)
 @click.argument("study", metavar="STUDY|FILE.db|URL")
 @click.option("--storage", metavar="URL", help="Database; default: what the study file says, or NAME.db.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: one that is free.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--open/--no-open", "is_to_open", default=False, help="Open the page in a browser.")
-def dashboard(study: str, storage: str | None, port: int, host: str, is_to_open: bool) -> None:
+def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
     """Serve optuna-dashboard (pip install 'flatselect[dashboard]') on the database of STUDY, also while it is searched.
 
     STUDY is a study file, a .db file, a database's URL, or a study's name. Beside Optuna's own plots there are those of
@@ -46,7 +46,7 @@ def dashboard(study: str, storage: str | None, port: int, host: str, is_to_open:
         raise ConfigError(f"{error}; pip install 'flatselect[dashboard]' brings optuna-dashboard") from None
     # Of importances, which the page asks for again and again.
     warnings.filterwarnings("ignore", module="optuna")
-    opened = make_optuna_storage(url, create=False)
+    opened = _open_storage(url)
     cache = AdditionsCache(opened)
     try:
         ids = read_study_ids(opened)
@@ -63,12 +63,9 @@ def dashboard(study: str, storage: str | None, port: int, host: str, is_to_open:
             page = f"http://{_name_host(host)}:{server.server_port}{path}"
             click.echo(page)
             click.echo(f"studies of {show_url(opened.engine)}; Ctrl-C ends it", err=True)
-            if is_to_open:
-                click.launch(page)
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                click.echo("ended", err=True)
+            server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo("ended", err=True)
     finally:
         cache.close()
         close_optuna_storage(opened)
@@ -80,6 +77,17 @@ def _find_database(study: str, storage: str | None) -> tuple[str, str | None]:
         return find_url(study, storage), None
     with closing(open_study_reader(study, storage)) as reader:
         return reader.engine.url.render_as_string(hide_password=False), reader.study_uid
+
+
+def _open_storage(url: str) -> RDBStorage:
+    engine = make_engine(url, create=False)
+    try:
+        opened = open_optuna_storage(engine)
+    finally:
+        engine.dispose()
+    if opened is None:
+        raise StoreError(f"{show_url(engine)}: holds no study; `flatselect search STUDY.toml` makes one")
+    return opened
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,8 @@ from flatselect.dashboard.notes import make_study_note, make_trial_notes
 from flatselect.dashboard.plots import make_plots
 from flatselect.report.study_contents import read_study_contents
 from flatselect.search.trial_history import read_history
-from flatselect.store.engine import make_engine
+from flatselect.store.engine import make_engine, show_url
+from flatselect.store.optuna_storage import translate_optuna_errors
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader, read_study_ids
 
 _FRESH_SECONDS = 5.0
@@ -55,10 +56,11 @@ class AdditionsCache:
         Raises:
             StoreError: The database cannot do it.
         """
-        uid = self._storage.get_study_user_attrs(study_id).get(UID_ATTRIBUTE)
-        # A copy of a study has its uid too, and is not what flatselect's tables are of.
-        if uid is None or read_study_ids(self._storage).get(uid) != study_id:
-            return Additions()
+        with translate_optuna_errors(show_url(self._storage.engine)):
+            uid = self._storage.get_study_user_attrs(study_id).get(UID_ATTRIBUTE)
+            # A copy of a study has its uid too, and is not what flatselect's tables are of.
+            if uid is None or read_study_ids(self._storage).get(uid) != study_id:
+                return Additions()
         with self._lock:
             additions, due = self._made.get(study_id, (Additions(), -math.inf))
             started = self._clock()

@@ -11,8 +11,8 @@ from flatselect.search.trial_history import AttemptHistory, TrialHistory
 _MOST_ROWS = 20
 _REASON_LENGTH = 300
 _HEADER = (
-    *("rank", "trial", "network", "predicted test score", "interval", "predicted gap"),
-    *("training score", "flatness", "audited score"),
+    *("rank", "trial", "network", "predicted test score", "interval", "predicted gap", "training score", "flatness"),
+    "audited score",
 )
 
 
@@ -44,17 +44,16 @@ _READING = (
 
 def _make_ranking(contents: StudyContents, study_path: str) -> str:
     shown = contents.ranked[:_MOST_ROWS]
-    table = make_markdown_table(
-        _HEADER,
-        [_make_row(rank, trial, study_path) for rank, trial in enumerate(shown, 1)],
-        n_left=3,
-    )
+    rows = [_HEADER, *(_make_row(rank, trial, study_path) for rank, trial in enumerate(shown, 1))]
+    if not contents.audited:
+        rows = [row[:-1] for row in rows]
+    table = make_markdown_table(rows[0], rows[1:], n_left=3)
     if len(shown) < len(contents.ranked):
         table += f"\n\nThe best {len(shown)} of {len(contents.ranked):,}."
     return table
 
 
-def _make_row(rank: int, trial: TrialRecord, study_path: str) -> list[str]:
+def _make_row(rank: int, trial: TrialRecord, study_path: str) -> tuple[str, ...]:
     prediction, measured = trial.prediction, trial.measurement
     scores = ["–", "–", "–"]
     if prediction is not None:
@@ -65,7 +64,7 @@ def _make_row(rank: int, trial: TrialRecord, study_path: str) -> list[str]:
             f"{low:.3f} to {high:.3f}",
             _format(prediction.predicted_test_gap),
         ]
-    return [
+    return (
         str(rank),
         f"[{trial.number}]({study_path}/trials?numbers={trial.number})",
         escape_markdown(trial.model) + (", pruned" if trial.state == "PRUNED" else ""),
@@ -73,7 +72,7 @@ def _make_row(rank: int, trial: TrialRecord, study_path: str) -> list[str]:
         _format(measured.train_score if measured else None),
         _format(measured.relative_gap_flatness if measured else None, ".4g"),
         _format(trial.audit_test_score),
-    ]
+    )
 
 
 def make_trial_notes(contents: StudyContents, histories: Sequence[TrialHistory]) -> dict[int, str]:

@@ -256,7 +256,7 @@ class StudyReader:
     def optuna_trials(self) -> list[FrozenTrial]:
         """What Optuna holds of the trials, by number; those that wait to be started too."""
         if self._optuna_storage is None:
-            self._optuna_storage = _open_optuna_storage(self._engine, self._patience)
+            self._optuna_storage = open_optuna_storage(self._engine, self._patience)
         storage = self._optuna_storage
         with translate_optuna_errors(show_url(self._engine)):
             study_id = None if storage is None else read_study_ids(storage).get(self.study_uid)
@@ -268,7 +268,7 @@ class StudyReader:
 
 def list_studies(engine: Engine) -> list[StudySummary]:
     """The studies of a database, earliest first; those deleted in Optuna are left out."""
-    if not has_schema(engine) or (storage := _open_optuna_storage(engine)) is None:
+    if not has_schema(engine) or (storage := open_optuna_storage(engine)) is None:
         return []
     ensure_schema(engine)
     with open_transaction(engine) as connection:
@@ -302,8 +302,8 @@ def find_study(engine: Engine, name: str) -> StudyReader:
     )
 
 
-def _open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
-    """Optuna's half of the database, None where it has none."""
+def open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
+    """Optuna's half of the database, None where it has none; nothing is made."""
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
             return None

@@ -122,6 +122,18 @@ def test_note_is_the_ranking(detail, study_path):
     assert "(/dashboard/studies/1/trials?numbers=" in detail["note"]["body"]
 
 
+def test_without_an_audit_the_note_has_no_column_for_it(tmp_path):
+    write_study(f"sqlite:///{tmp_path / 'digits.db'}", n_trials=7, audited=False)
+    with serve_here(f"sqlite:///{tmp_path / 'digits.db'}") as served:
+        detail = served.read("/api/studies/1")
+    assert {plot["id"] for plot in detail["plotly_graph_objects"]} == OWN_PLOTS - {
+        *("flatselect-audit", "flatselect-pruned")  # nothing is pruned so early
+    }
+    rows = read_table(detail["note"]["body"])
+    assert len(rows) == 6
+    assert {"flatness", "audited score"} & set(rows[0]) == {"flatness"}
+
+
 def test_each_trial_has_its_story(detail, trials):
     for trial in [*detail["trials"], *detail["best_trials"]]:
         note, known = trial["note"]["body"], trials[trial["number"]]
@@ -331,6 +343,8 @@ def test_a_port_in_use_is_refused_with_what_to_do(study_path):
 
 def test_what_is_not_there_is_refused(tmp_path, study_path, monkeypatch):
     assert "no such database" in refuse(tmp_path / "none.db")
+    sqlite3.connect(tmp_path / "empty.db").close()
+    assert "holds no study; `flatselect search" in refuse(tmp_path / "empty.db")
     assert "no study 'absent'" in refuse("absent", "--storage", f"sqlite:///{study_path}")
     for name in ("optuna_dashboard", "flatselect.dashboard.server"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -353,5 +367,9 @@ def test_optuna_dashboard_by_hand_shows_the_study(study_path, tmp_path, trials):
         port = free.getsockname()[1]
     with serve_by_hand(f"sqlite:///{copy}", port) as served:
         detail = served.read("/api/studies/1")
+    assert detail["objective_names"] == ["predicted test score"]
+    for trial in detail["trials"]:
+        known = trials[trial["number"]]
+        assert {value["step"] for value in trial["intermediate_values"]} == set(range(1, known.epochs + 1))
     assert len(detail["trials"]) == len(trials)
     assert detail["plotly_graph_objects"] == []  # ours are nowhere in the database

@@ -29,6 +29,7 @@ def test_every_sampler_searches_for_small_networks_too(make_study: MakeStudy, sa
     result = run_search(config)
     study = load_study(result)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["predicted test score", "parameters"]
     by_number = {trial.number: trial for trial in study.trials}
     complete = [trial for trial in result.trials if trial.state == "COMPLETE"]
     assert len(complete) >= 4
@@ -49,6 +50,7 @@ def test_every_sampler_searches_for_small_networks_too(make_study: MakeStudy, sa
 def test_one_objective_has_no_front(undisturbed: tuple[StudyConfig, SearchResult]) -> None:
     _, result = undisturbed
     assert result.pareto_front is None
+    assert load_study(result).metric_names == ["predicted test score"]
     assert all(trial.to_json()["latency_ms"] is None for trial in result.trials)
 
 
