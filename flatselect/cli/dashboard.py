@@ -38,7 +38,7 @@ def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
     """
     url, uid = _find_database(study, storage)
     try:
-        from flatselect.dashboard.additions import AdditionsCache, get_study_path
+        from flatselect.dashboard.additions import AdditionsCache
         from flatselect.dashboard.server import make_app, start_server
     except ModuleNotFoundError as error:
         if error.name not in ("optuna_dashboard", "bottle"):
@@ -59,7 +59,7 @@ def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
                     "writes notes",
                     err=True,
                 )
-            path = "/dashboard" if uid is None else get_study_path(ids[uid])
+            path = "/dashboard" if uid is None else f"/dashboard/studies/{ids[uid]}"
             page = f"http://{_name_host(host)}:{server.server_port}{path}"
             click.echo(page)
             click.echo(f"studies of {show_url(opened.engine)}; Ctrl-C ends it", err=True)

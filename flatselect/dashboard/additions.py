@@ -67,7 +67,7 @@ class AdditionsCache:
             if started >= due:
                 if uid not in self._readers:
                     self._readers[uid] = StudyReader(make_engine(self._url, create=False), uid)
-                additions = make_additions(self._readers[uid], get_study_path(study_id))
+                additions = make_additions(self._readers[uid])
                 ended = self._clock()
                 due = ended + max(_FRESH_SECONDS, (ended - started) / _LONGEST_SHARE)
                 self._made[study_id] = (additions, due)
@@ -79,7 +79,7 @@ class AdditionsCache:
             reader.close()
 
 
-def make_additions(reader: StudyReader, study_path: str) -> Additions:
+def make_additions(reader: StudyReader) -> Additions:
     """Plots and notes of a study as it is now.
 
     Raises:
@@ -88,11 +88,6 @@ def make_additions(reader: StudyReader, study_path: str) -> Additions:
     contents = read_study_contents(reader)
     return Additions(
         plots=make_plots(contents),
-        note=make_study_note(contents, study_path),
+        note=make_study_note(contents),
         trial_notes=make_trial_notes(contents, read_history(reader)),
     )
-
-
-def get_study_path(study_id: int) -> str:
-    """Where a study's page is in the dashboard."""
-    return f"/dashboard/studies/{study_id}"

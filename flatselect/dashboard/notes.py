@@ -16,13 +16,8 @@ _HEADER = (
 )
 
 
-def make_study_note(contents: StudyContents, study_path: str) -> str:
-    """What is known of the study, and its best trials.
-
-    Args:
-        contents: The study.
-        study_path: Of the study's own page in the dashboard.
-    """
+def make_study_note(contents: StudyContents) -> str:
+    """What is known of the study, and its best trials."""
     facts = list_facts(contents)
     facts["as of"] = facts.pop("this page")
     parts = []
@@ -30,7 +25,7 @@ def make_study_note(contents: StudyContents, study_path: str) -> str:
         parts.append(f"**{escape_markdown(warning)}**")
     parts.append("\n".join(f"- {name}: {escape_markdown(value)}" for name, value in facts.items()))
     if contents.ranked:
-        parts += [_make_ranking(contents, study_path), _READING]
+        parts += [_make_ranking(contents), _READING]
     return "\n\n".join(parts)
 
 
@@ -42,9 +37,9 @@ _READING = (
 )
 
 
-def _make_ranking(contents: StudyContents, study_path: str) -> str:
+def _make_ranking(contents: StudyContents) -> str:
     shown = contents.ranked[:_MOST_ROWS]
-    rows = [_HEADER, *(_make_row(rank, trial, study_path) for rank, trial in enumerate(shown, 1))]
+    rows = [_HEADER, *(_make_row(rank, trial) for rank, trial in enumerate(shown, 1))]
     if not contents.audited:
         rows = [row[:-1] for row in rows]
     table = make_markdown_table(rows[0], rows[1:], n_left=3)
@@ -53,7 +48,7 @@ def _make_ranking(contents: StudyContents, study_path: str) -> str:
     return table
 
 
-def _make_row(rank: int, trial: TrialRecord, study_path: str) -> tuple[str, ...]:
+def _make_row(rank: int, trial: TrialRecord) -> tuple[str, ...]:
     prediction, measured = trial.prediction, trial.measurement
     scores = ["–", "–", "–"]
     if prediction is not None:
@@ -66,7 +61,7 @@ def _make_row(rank: int, trial: TrialRecord, study_path: str) -> tuple[str, ...]
         ]
     return (
         str(rank),
-        f"[{trial.number}]({study_path}/trials?numbers={trial.number})",
+        str(trial.number),
         escape_markdown(trial.model) + (", pruned" if trial.state == "PRUNED" else ""),
         *scores,
         _format(measured.train_score if measured else None),

@@ -41,6 +41,7 @@ def make_figure(chart: Chart) -> dict[str, Any]:
     lines = textwrap.wrap(escape_plotly(caption), _CAPTION_CHARACTERS)
     layout["title"] = {
         "text": chart.title,
+        "font": {"size": 14},  # plotly's buttons are on the same line
         "subtitle": {"text": "<br>".join(lines), "font": {"size": 11}},
         "x": 0.02,
         "y": 0.97,

@@ -62,7 +62,7 @@ def open_page(browser, served):
     assert urls
     assert {url for url in urls if not url.startswith((served.root, "data:", "blob:"))} == set()
     assert not any(url.endswith((".png", "/x")) for url in urls)
-    assert browser.find_elements(By.CSS_SELECTOR, "img, a[href^='javascript'], b, h1 + h1") == []
+    assert browser.find_elements(By.CSS_SELECTOR, "img, td a, a[href^='javascript'], b, h1 + h1") == []
 
 
 def read_text(browser):
@@ -100,8 +100,6 @@ def test_note_page_shows_the_ranking(open_page, served):
         for trial in served.trials.values()
         if trial.prediction
     }
-    links = [link.get_attribute("href") for link in browser.find_elements(By.CSS_SELECTOR, "td a")]
-    assert links == [f"{served.page}/studies/1/trials?numbers={row[1]}" for row in cells]
 
 
 def test_trial_page_shows_why_it_failed(open_page, served):
