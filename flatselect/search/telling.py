@@ -1,9 +1,10 @@
 """What Optuna is told of a trial: its reports, the question whether to prune it, and its end."""
 
+import warnings
 from typing import Literal
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from flatselect.config import StudySection
@@ -14,12 +15,22 @@ from flatselect.search.running_trial import FLATNESS_ATTRIBUTE, RunningTrial
 Direction = Literal["maximize", "minimize"]
 # Epochs that Optuna has not been told, with what is predicted of them; None where a held-out score was measured.
 News = list[tuple[EpochMeasurement, Prediction | None]]
+PREDICTED_SCORE_NAME = "predicted test score"
+_COST_NAMES: dict[Cost, str] = {"parameters": "parameters", "latency": "latency (ms)"}
 
 
 def list_directions(options: StudySection) -> list[Direction]:
     """The directions of a study's objectives: the predicted test score first, then each of `minimize`."""
     costs: list[Direction] = ["minimize"] * len(options.minimize)
     return [options.direction, *costs]
+
+
+def name_metrics(study: optuna.Study, options: StudySection) -> None:
+    """Gives the study's objectives the names that Optuna's plots and optuna-dashboard show, unless they have some."""
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([PREDICTED_SCORE_NAME, *(_COST_NAMES[cost] for cost in options.minimize)])
 
 
 class OptunaTeller:

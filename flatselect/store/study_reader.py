@@ -256,10 +256,10 @@ class StudyReader:
     def optuna_trials(self) -> list[FrozenTrial]:
         """What Optuna holds of the trials, by number; those that wait to be started too."""
         if self._optuna_storage is None:
-            self._optuna_storage = _open_optuna_storage(self._engine, self._patience)
+            self._optuna_storage = open_optuna_storage(self._engine, self._patience)
         storage = self._optuna_storage
         with translate_optuna_errors(show_url(self._engine)):
-            study_id = None if storage is None else _read_study_ids(storage).get(self.study_uid)
+            study_id = None if storage is None else read_study_ids(storage).get(self.study_uid)
             trials = storage.get_all_trials(study_id, deepcopy=False) if storage and study_id is not None else None
         if trials is None:
             raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
@@ -268,12 +268,12 @@ class StudyReader:
 
 def list_studies(engine: Engine) -> list[StudySummary]:
     """The studies of a database, earliest first; those deleted in Optuna are left out."""
-    if not has_schema(engine) or (storage := _open_optuna_storage(engine)) is None:
+    if not has_schema(engine) or (storage := open_optuna_storage(engine)) is None:
         return []
     ensure_schema(engine)
     with open_transaction(engine) as connection:
         rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
-    ids = _read_study_ids(storage)
+    ids = read_study_ids(storage)
     studies = [
         StudySummary(row.name, row.uid, row.created_at, storage.get_n_trials(ids[row.uid]))
         for row in rows
@@ -302,15 +302,15 @@ def find_study(engine: Engine, name: str) -> StudyReader:
     )
 
 
-def _open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
-    """Optuna's half of the database, None where it has none."""
+def open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
+    """Optuna's half of the database, None where it has none; nothing is made."""
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
             return None
     return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False, patience=patience)
 
 
-def _read_study_ids(storage: RDBStorage) -> dict[str, int]:
+def read_study_ids(storage: RDBStorage) -> dict[str, int]:
     """Optuna's numbers of our studies, by uid; of a study and its copies, which have its uid too, the first."""
     studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id, reverse=True)
     return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}
