@@ -30,7 +30,7 @@ VERBS = {
     "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
     "report": Verb("flatselect.cli.report", "report", "Write a study as one HTML page."),
     "plot": Verb("flatselect.cli.plot", "plot", "Draw one chart of a study into a file."),
-    "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
+    "export": Verb("flatselect.cli.export", "export", "Write a model for others to use, or a study to MLflow."),
     "doctor": Verb("flatselect.cli.doctor", "doctor", "Check what a search needs, and say how to mend it."),
 }
 
