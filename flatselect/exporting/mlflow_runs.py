@@ -97,7 +97,6 @@ def export_to_mlflow(
     runs = list(read_trial_runs(reader))
     try:
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
     except ModuleNotFoundError as error:
         raise ExportError(
             f"--mlflow needs {error.name}, which is not installed: pip install 'flatselect[mlflow]'"
@@ -113,9 +112,9 @@ def export_to_mlflow(
         note = _write_model(client, experiment_id, reader, read_model)
     except FlatselectError:
         raise
-    except (MlflowException, OSError, ImportError) as error:
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"{hide_password(uri)}: MLflow cannot write there: {message}") from error
+    except Exception as error:  # of MLflow, or of whatever it keeps its runs in
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ExportError(f"{hide_password(uri)}: MLflow cannot write there: {lines[0]}") from error
     return MlflowExport(name, counts["new"], counts["updated"], counts["unchanged"], note)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CLASS_NAMES
+from hostile_study import CLASS_NAMES
 from torch import nn
 
 import flatselect
