@@ -23,17 +23,17 @@ from flatselect.training.checkpoint import CheckpointFile
 _HUB = "hub"
 _EPILOG = """\b
 Examples:
-  The best trial's weights, architecture and where they come from; flatselect.load reads them:
+  The best trial's weights and where they come from, for flatselect.load:
     flatselect export studies/digits.toml -o model.pt
     flatselect export studies/digits.toml -o model.safetensors
-  Programs that run without its code, for images of any number; the second takes pixels of 0 to 1:
+  Programs that run without its code; the second takes pixels of 0 to 1:
     flatselect export studies/digits.toml --trial 7 -o model.pt2
     flatselect export studies/digits.toml -o model.onnx --normalize
-  A folder for Hugging Face's Hub: model.safetensors, config.json and a model card, README.md:
+  A folder for Hugging Face's Hub, with a model card:
     flatselect export studies/digits.toml -o digits-model/
   The average of the best trials:
     flatselect export finetuning.toml --average 5 -o model.pt
-  Every trial as a run of MLflow, with the best one's model; again, it adds what is new:
+  Every trial as a run of MLflow; a second time, it adds what is new:
     flatselect export studies/digits.toml --mlflow sqlite:///mlflow.db
 
 A model takes images as they were normalised in training: mean and std stand in the file. Every file is tried on random

@@ -1,6 +1,8 @@
 """A study as an experiment of MLflow: one run a trial, written again at will without writing anything twice."""
 
+import contextlib
 import hashlib
+import io
 import json
 import math
 import re
@@ -101,15 +103,17 @@ def export_to_mlflow(
         raise ExportError(
             f"--mlflow needs {error.name}, which is not installed: pip install 'flatselect[mlflow]'"
         ) from None
+    counts = {"new": 0, "updated": 0, "unchanged": 0}
     try:
-        client = MlflowClient(tracking_uri=uri)
-        experiment_id, name = _ensure_experiment(client, reader)
-        known = _find_runs(client, experiment_id)
-        counts = {"new": 0, "updated": 0, "unchanged": 0}
-        for n_done, run in enumerate(runs, 1):
-            counts[_write_run(client, experiment_id, run, known.get(run.number))] += 1
-            show(n_done, len(runs))
-        note = _write_model(client, experiment_id, reader, read_model)
+        # It prints the address of each run on standard output.
+        with contextlib.redirect_stdout(io.StringIO()):
+            client = MlflowClient(tracking_uri=uri)
+            experiment_id, name = _ensure_experiment(client, reader)
+            known = _find_runs(client, experiment_id)
+            for n_done, run in enumerate(runs, 1):
+                counts[_write_run(client, experiment_id, run, known.get(run.number))] += 1
+                show(n_done, len(runs))
+            note = _write_model(client, experiment_id, reader, read_model)
     except FlatselectError:
         raise
     except Exception as error:  # of MLflow, or of whatever it keeps its runs in

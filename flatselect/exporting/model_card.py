@@ -42,7 +42,7 @@ def make_model_card(reader: StudyReader, model: TrialModel) -> str:
     mean, std = model.constants or (None, None)
     body = (
         _make_environment()
-        .get_template("model_card.md")
+        .get_template("model_card.md.jinja")
         .render(
             model=model,
             title=title,

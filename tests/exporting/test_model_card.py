@@ -22,6 +22,8 @@ from flatselect.exporting.hub_folder import write_hub_folder
 from flatselect.exporting.markdown import escape_markdown
 from flatselect.exporting.model_card import make_model_card
 from flatselect.exporting.trial_model import TrialModel, read_trial_model
+from flatselect.records import Prediction
+from flatselect.search.greedy_average import Assessed, TriedTrial, WeightAverage
 from flatselect.store.study_reader import StudyReader
 
 HOSTILE = [
@@ -159,6 +161,21 @@ def test_a_calibration_trial_says_on_what_it_trained(reader: StudyReader) -> Non
     assert f"On {trial.measurement.n_train_images} of the 120 labelled images" in text
     assert trial.measurement.n_train_images < 120
     assert "The other images were held out" in text
+
+
+def test_of_an_average_no_trials_audit_is_told(best: TrialModel, reader: StudyReader) -> None:
+    prediction = Prediction(0.125, (0.1, 0.2), 0.775, (0.7, 0.8))
+    measurement = dataclasses.replace(best.trial.measurement, train_score=0.9)
+    tried = [TriedTrial(number, prediction, kept=True) for number in (best.trial.number, 1)]
+    average = WeightAverage(tuple(tried), Assessed(best.content["state_dict"], measurement, prediction))
+    card = huggingface_hub.ModelCard(make_model_card(reader, dataclasses.replace(best, average=average)))
+    assert f"the average of those of trials {best.trial.number}, 1. The figures are of the average." in card.text
+    results = find_results(card)
+    assert set(results) == {("train", "accuracy"), ("unseen", "predicted_accuracy")}
+    assert results["train", "accuracy"].metric_value == 0.9
+    assert results["unseen", "predicted_accuracy"].metric_value == 0.775
+    alone = dataclasses.replace(best, average=WeightAverage(tuple(tried[:1]), average.result))
+    assert ("test", "accuracy") in find_results(huggingface_hub.ModelCard(make_model_card(reader, alone)))
 
 
 @pytest.mark.usefixtures("full_disk")
