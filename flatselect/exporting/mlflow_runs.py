@@ -1,66 +1,27 @@
 """A study as an experiment of MLflow: one run a trial, written again at will without writing anything twice."""
 
 import contextlib
-import hashlib
 import io
-import json
-import math
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flatselect.errors import ExportError, FlatselectError
 from flatselect.exporting.hub_folder import write_hub_folder
 from flatselect.exporting.trial_model import TrialModel
-from flatselect.ranking import rank_trials
-from flatselect.records import EpochMeasurement, Prediction, TrialRecord
-from flatselect.search.stored_config import read_stored_config
-from flatselect.search_space import make_candidate
+from flatselect.exporting.trial_runs import RANK_TAG, STUDY_TAG, TRIAL_TAG, MetricPoint, TrialRun, read_trial_runs
 from flatselect.store.engine import hide_password
-from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
+from flatselect.store.study_reader import StudyReader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-STUDY_TAG, TRIAL_TAG = "flatselect.study_uid", "flatselect.trial"
 _DIGEST_TAG, _MODEL_TAG = "flatselect.metrics_sha256", "flatselect.model_sha256"
-_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING": "RUNNING"}
-# MLflow's own limits, of one request and of a value.
-_MOST_METRICS, _MOST_PARAMS, _MOST_CHARACTERS = 1000, 100, 5000
+# MLflow's own limits, of one request.
+_MOST_METRICS, _MOST_PARAMS = 1000, 100
 _PAGE = 1000
-_NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
-
-
-class MetricPoint(NamedTuple):
-    """A metric at one epoch; `timestamp` in milliseconds since 1970."""
-
-    key: str
-    step: int
-    value: float
-    timestamp: int
-
-
-@dataclass(frozen=True)
-class TrialRun:
-    """What MLflow is to know of a trial; times in milliseconds since 1970."""
-
-    number: int
-    status: str
-    started_at: int
-    ended_at: int | None
-    params: dict[str, str]
-    tags: dict[str, str]
-    points: list[MetricPoint]
-
-    @property
-    def digest(self) -> str:
-        """Of the metrics: what has changed since it was written is found without reading every point again."""
-        return hashlib.sha256(json.dumps(self.points).encode()).hexdigest()
 
 
 class MlflowExport(NamedTuple):
@@ -117,105 +78,8 @@ def export_to_mlflow(
     except FlatselectError:
         raise
     except Exception as error:  # of MLflow, or of whatever it keeps its runs in
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ExportError(f"{hide_password(uri)}: MLflow cannot write there: {lines[0]}") from error
+        raise ExportError(f"{hide_password(uri)}: MLflow cannot write there: {_first_line(error)}") from error
     return MlflowExport(name, counts["new"], counts["updated"], counts["unchanged"], note)
-
-
-def read_trial_runs(reader: StudyReader) -> Iterator[TrialRun]:
-    """What MLflow is to know of each trial, by number. Raises StoreError."""
-    config, name, data = read_stored_config(reader), reader.name(), reader.data()
-    trials = reader.trials(include_audits=True)
-    rank = {number: position for position, number in enumerate(rank_trials(trials), 1)}
-    curves, predictions = reader.measurements(), reader.latest_predictions()
-    frozen = {trial.number: trial for trial in reader.optuna_trials()}
-    attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
-    runs = {run.uid: run for run in reader.runs()}
-    of_study = {"flatselect.study": name, STUDY_TAG: reader.study_uid, "flatselect.data": str(data["name"])}
-    of_study["flatselect.data_fingerprint"] = str(data["fingerprint"])
-    for trial in trials:
-        attempt, curve = attempts.get(trial.number), curves.get(trial.number, [])
-        run = runs.get(attempt.run_uid) if attempt else None
-        candidate = make_candidate(config, trial.params)
-        params = {
-            "model": candidate.model,
-            **candidate.model_args,
-            **candidate.training.model_dump(exclude_none=True),
-            "augmentation": candidate.augmentation,
-            "seed": config.study.seed,
-            **trial.params,
-        }
-        started_at = _to_milliseconds(frozen[trial.number].datetime_start)
-        points = [
-            point
-            for measured in _with_times(curve, started_at or 0)
-            for point in _list_points(measured, predictions.get((trial.number, measured.measurement.epoch)))
-        ]
-        if trial.audit_test_score is not None:
-            ended_at = _to_milliseconds(frozen[trial.number].datetime_complete) or started_at or 0
-            points.append(MetricPoint("audit_test_score", trial.epochs, trial.audit_test_score, ended_at))
-        yield TrialRun(
-            number=trial.number,
-            status=_STATUS[trial.state],
-            started_at=started_at or 0,
-            ended_at=_to_milliseconds(frozen[trial.number].datetime_complete),
-            params={_make_name(key): str(value)[:_MOST_CHARACTERS] for key, value in params.items()},
-            tags=of_study | _make_tags(trial, attempt, run, rank.get(trial.number)),
-            points=[point for point in points if math.isfinite(point.value)],
-        )
-
-
-class _Timed(NamedTuple):
-    measurement: EpochMeasurement
-    timestamp: int
-
-
-def _with_times(curve: Sequence[EpochMeasurement], started_at: int) -> Iterator[_Timed]:
-    seconds = 0.0
-    for measurement in curve:
-        seconds += (measurement.train_seconds or 0) + (measurement.measure_seconds or 0)
-        yield _Timed(measurement, started_at + round(1000 * seconds))
-
-
-def _list_points(timed: _Timed, prediction: Prediction | None) -> Iterator[MetricPoint]:
-    """Names are those of `flatselect query --epochs`."""
-    measured = timed.measurement
-    values: dict[str, float | None] = {
-        name: getattr(measured, name)
-        for name in (
-            "train_score", "train_loss", "relative_gap_flatness", "hessian_trace", "holdout_score", "holdout_loss",
-            "test_gap", "n_parameters", "latency_ms", "train_seconds", "measure_seconds",
-        )
-    }  # fmt: skip
-    if prediction is not None:
-        for name in ("predicted_test_gap", "predicted_test_score"):
-            low, high = getattr(prediction, f"{name}_interval")
-            values |= {name: getattr(prediction, name), f"{name}_low": low, f"{name}_high": high}
-    for name, value in values.items():
-        if value is not None:
-            yield MetricPoint(name, measured.epoch, float(value), timed.timestamp)
-
-
-def _make_tags(
-    trial: TrialRecord, attempt: AttemptRecord | None, run: RunRecord | None, rank: int | None
-) -> dict[str, str]:
-    tags: dict[str, Any] = {
-        TRIAL_TAG: trial.number,
-        "flatselect.state": trial.state,
-        "flatselect.architecture": trial.model,
-        "flatselect.is_calibration": str(trial.is_calibration).lower(),
-        "flatselect.attempts": trial.attempts,
-        "flatselect.rank": rank,
-        "flatselect.retrains": trial.retrains,
-        "flatselect.retries": trial.retries,
-        "flatselect.failure": trial.failure,
-        "flatselect.pruned_because": attempt and attempt.pruned_because,
-        "flatselect.layer": trial.measurement and trial.measurement.layer,
-        "flatselect.exactness": trial.measurement and trial.measurement.exactness,
-        "flatselect.extrapolation": trial.prediction and str(trial.prediction.extrapolation).lower(),
-        **{f"flatselect.version.{name}": version for name, version in (run.versions if run else {}).items()},
-    }
-    return {_make_name(key): str(value)[:_MOST_CHARACTERS] for key, value in tags.items() if value is not None}
 
 
 def _ensure_experiment(client: "MlflowClient", reader: StudyReader) -> tuple[str, str]:
@@ -261,8 +125,8 @@ def _write_run(client: "MlflowClient", experiment_id: str, run: TrialRun, known:
         written = known
         params = {key: value for key, value in run.params.items() if key not in known.data.params}
         new_tags = {key: value for key, value in tags.items() if known.data.tags.get(key) != value}
-        for gone in (key for key in ("flatselect.rank",) if key in known.data.tags and key not in tags):
-            client.delete_tag(known.info.run_id, gone)
+        if RANK_TAG in known.data.tags and RANK_TAG not in tags:
+            client.delete_tag(known.info.run_id, RANK_TAG)
         is_same = known.data.tags.get(_DIGEST_TAG) == run.digest
         points = [] if is_same else list(_find_new_points(client, known, run.points))
     run_id = written.info.run_id
@@ -319,15 +183,11 @@ def _write_model(
             client.log_artifacts(run.info.run_id, folder, "model")
     except FlatselectError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - a server that takes no artifacts has the runs all the same
+        return f"MLflow takes no artifact there: {_first_line(error)}"
     client.set_tag(run.info.run_id, _MODEL_TAG, sha256)
     return None
 
 
-def _make_name(text: str) -> str:
-    """A name that MLflow takes: of letters, digits and `_-. :/`, at most 250 of them."""
-    return _NOT_IN_NAMES.sub("_", text)[:250]
-
-
-def _to_milliseconds(moment: datetime | None) -> int | None:
-    """Of a UTC time without a zone."""
-    return None if moment is None else round(1000 * moment.replace(tzinfo=UTC).timestamp())
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

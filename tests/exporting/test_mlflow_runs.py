@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 from hostile_study import Searched
@@ -16,11 +17,13 @@ from mlflow.entities import Run
 
 import flatselect
 from flatselect.errors import ExportError
-from flatselect.exporting.mlflow_runs import MlflowExport, export_to_mlflow, read_trial_runs
+from flatselect.exporting.mlflow_runs import MlflowExport, export_to_mlflow
 from flatselect.exporting.trial_model import read_trial_model
+from flatselect.exporting.trial_runs import read_trial_runs
 from flatselect.ranking import rank_trials
 from flatselect.records import Prediction
 from flatselect.store.engine import make_engine
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.study_reader import StudyReader, find_study
 from flatselect.store.study_writer import StudyWriter
 
@@ -180,6 +183,25 @@ def test_what_is_new_is_added(copied: StudyReader, database: str) -> None:
     assert write(copied, database)[1:4] == (0, 0, len(read_runs(database)))
 
 
+def test_a_running_trial_is_a_running_run_until_it_ends(copied: StudyReader, database: str) -> None:
+    storage = make_optuna_storage(copied.engine.url.render_as_string(hide_password=False), create=False)
+    study = optuna.load_study(study_name="hostile", storage=storage)
+    trial = study.ask()
+    trial.suggest_int("width", 2, 6)
+    n_trials = len(copied.trials(include_audits=False))
+    assert write(copied, database).n_new == n_trials
+    running = read_runs(database)[trial.number]
+    assert (running.info.status, running.info.end_time) == ("RUNNING", None)
+    assert running.data.params["width"] == str(trial.params["width"])
+    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    assert write(copied, database)[1:4] == (0, 1, n_trials - 1)
+    ended = read_runs(database)[trial.number]
+    assert (ended.info.run_id, ended.info.status) == (running.info.run_id, "FAILED")
+    assert ended.info.end_time >= running.info.start_time
+    assert ended.data.tags["flatselect.state"] == "FAIL"
+    close_optuna_storage(storage)
+
+
 def test_one_that_was_cut_off_is_made_whole(
     copied: StudyReader, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +249,14 @@ def test_without_its_checkpoint_all_but_the_model_is_written(copied: StudyReader
     done = write(copied, database, failed.number)
     assert done.n_new == len(copied.trials(include_audits=False))
     assert "has no checkpoint (NonFiniteError" in done.model_note
+
+
+def test_a_place_without_artifacts_has_the_runs_all_the_same(copied: StudyReader, database: str) -> None:
+    tags = {"flatselect.study_uid": copied.study_uid}
+    MlflowClient(tracking_uri=database).create_experiment("elsewhere", "file:///dev/null/artifacts", tags=tags)
+    done = write(copied, database)
+    assert (done.experiment, done.n_new) == ("elsewhere", len(copied.trials(include_audits=False)))
+    assert done.model_note.startswith("MLflow takes no artifact there: ")
 
 
 def test_a_folder_of_runs_is_refused_in_mlflows_words(copied: StudyReader, tmp_path: Path) -> None:
