@@ -8,6 +8,7 @@ from flatselect.errors import CheckpointError, ExportError
 from flatselect.exporting.model_card import make_model_card
 from flatselect.exporting.model_files import describe_input, write_model
 from flatselect.exporting.trial_model import TrialModel
+from flatselect.file_location import is_url
 from flatselect.models.weight_files import IN_FOLDER
 from flatselect.store.study_reader import StudyReader
 from flatselect.training.checkpoint import CheckpointFile
@@ -30,6 +31,8 @@ def write_hub_folder(reader: StudyReader, model: TrialModel, folder: str | Path)
         ExportError: There is a card already, or one of the files cannot be made.
         CheckpointError: The folder cannot be written.
     """
+    if is_url(str(folder)):
+        raise ExportError(f"{folder}: a folder is written on this machine alone; name one here, and copy it there")
     card_path = Path(folder, CARD)
     if card_path.exists():
         raise ExportError(f"{card_path} is there already, and may have been edited; remove it, or name another folder")

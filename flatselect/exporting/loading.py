@@ -64,6 +64,8 @@ def build_exported_model(path: str | Path, content: Mapping[str, Any]) -> nn.Mod
 
 def _read_content(path: str | Path) -> dict[str, Any]:
     if is_url(str(path)):
+        if str(path).endswith(_DOCUMENTED):
+            raise CheckpointError(f"{path}: of files at a URL only .pt is read; copy it to this machine first")
         return load_checkpoint(path)
     file_path = find_weight_file(path)
     if file_path.suffix not in _DOCUMENTED:

@@ -155,6 +155,11 @@ def test_a_card_that_is_there_is_not_overwritten(folder: Path, best: TrialModel,
     assert (folder / "README.md").read_text() == "edited"
 
 
+def test_a_folder_at_a_url_is_refused(best: TrialModel, reader: StudyReader) -> None:
+    with pytest.raises(ExportError, match="a folder is written on this machine alone"):
+        write_hub_folder(reader, best, "memory://models/one")
+
+
 def test_a_calibration_trial_says_on_what_it_trained(reader: StudyReader) -> None:
     trial = next(t for t in reader.trials(include_audits=False) if t.is_calibration and t.state == "COMPLETE")
     text = make_model_card(reader, read_trial_model(reader, trial.number))

@@ -247,6 +247,15 @@ def test_what_a_file_says_of_itself_is_not_trusted(tmp_path: Path, document: str
             read(path)
 
 
+def test_files_at_a_url(best: TrialModel) -> None:
+    for form in ("pt", "safetensors"):
+        written = write_model(best, f"memory://exported/model.{form}")
+        assert hash_file(f"memory://exported/model.{form}") == written.sha256
+    assert flatselect.load("memory://exported/model.pt").provenance == best.content["provenance"]
+    with pytest.raises(CheckpointError, match="copy it to this machine first"):
+        flatselect.load("memory://exported/model.safetensors")
+
+
 def test_a_file_of_another_maker_is_no_exported_model(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
