@@ -33,7 +33,7 @@ VERBS = {
     "report": Verb("flatselect.cli.report", "report", "Write a study as one HTML page."),
     "plot": Verb("flatselect.cli.plot", "plot", "Draw one chart of a study into a file."),
     "dashboard": Verb("flatselect.cli.dashboard", "dashboard", "Serve optuna-dashboard, with the report's plots."),
-    "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
+    "export": Verb("flatselect.cli.export", "export", "Write a model for others to use, or a study to MLflow."),
     "doctor": Verb("flatselect.cli.doctor", "doctor", "Check what a search needs, and say how to mend it."),
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from flatselect.dashboard.markdown import escape_markdown, make_markdown_table
+from flatselect.markdown import escape_markdown, make_markdown_table
 from flatselect.records import TrialRecord
 from flatselect.report.study_contents import StudyContents
 from flatselect.report.study_page import find_warning, list_facts

@@ -23,8 +23,8 @@ from written_study import EVIL, write_study
 from flatselect.cli.main import cli
 from flatselect.cli.opening import open_study_reader
 from flatselect.dashboard.additions import AdditionsCache
-from flatselect.dashboard.markdown import escape_markdown
 from flatselect.dashboard.plots import make_figure
+from flatselect.markdown import escape_markdown
 from flatselect.report.chart import Axis, Chart, Series
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
