@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.ranking import find_pareto_front, rank_trials
@@ -92,29 +92,10 @@ def read_study_contents(reader: StudyReader) -> StudyContents:
         pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
         attempts={attempt.trial_number: attempt for attempt in reader.attempts()},
         runs=tuple(reader.runs()),
-        distributions=make_distributions(config.get("search_space", {})),
+        distributions=reader.distributions(),
         curves=_read_curves(reader, trials, ranking),
         calibrator=GapPredictor.from_dict(calibrator[1]) if calibrator else None,
     )
-
-
-def make_distributions(search_space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """What Optuna draws each varied parameter from, by the study file: the same for all trials of a study."""
-    distributions: dict[str, BaseDistribution] = {}
-    for name, entry in search_space.items():
-        if not isinstance(entry, Mapping):
-            continue  # a fixed value
-        if entry["type"] == "categorical":
-            distributions[name] = CategoricalDistribution(entry["choices"])
-        elif entry["type"] == "int":
-            distributions[name] = IntDistribution(
-                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step", 1)
-            )
-        else:
-            distributions[name] = FloatDistribution(
-                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step")
-            )
-    return distributions
 
 
 def _read_curves(
