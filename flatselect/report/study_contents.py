@@ -1,6 +1,6 @@
 """What a report tells of a study, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from flatselect.report.chart import thin
 from flatselect.store.engine import show_url
 from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
 
+N_READINGS = 4  # which `read_study_contents` tells of
 _MOST_BEST, _MOST_OTHERS = 40, 80
 
 
@@ -71,17 +72,28 @@ class StudyContents:
         return int(training.get("epochs", self.trials[number].epochs))
 
 
-def read_study_contents(reader: StudyReader) -> StudyContents:
+def read_study_contents(reader: StudyReader, advance: Callable[[], None] = lambda: None) -> StudyContents:
     """Reads everything; of many trials, the curves of some.
+
+    Args:
+        reader: Of the study.
+        advance: Called after each of `N_READINGS` parts.
 
     Raises:
         StoreError: The database cannot do it.
     """
     config = reader.config()
     trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
+    advance()
     ranking = rank_trials(list(trials.values()))
     costs = config.get("study", {}).get("minimize", [])
+    attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
+    advance()
+    curves = _read_curves(reader, trials, ranking)
+    advance()
     calibrator = reader.latest_calibrator()
+    predictor = GapPredictor.from_dict(calibrator[1]) if calibrator else None
+    advance()
     return StudyContents(
         name=reader.name(),
         storage=show_url(reader.engine),
@@ -90,11 +102,11 @@ def read_study_contents(reader: StudyReader) -> StudyContents:
         trials=trials,
         ranking=tuple(ranking),
         pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
-        attempts={attempt.trial_number: attempt for attempt in reader.attempts()},
+        attempts=attempts,
         runs=tuple(reader.runs()),
         distributions=reader.distributions(),
-        curves=_read_curves(reader, trials, ranking),
-        calibrator=GapPredictor.from_dict(calibrator[1]) if calibrator else None,
+        curves=curves,
+        calibrator=predictor,
     )
 
 

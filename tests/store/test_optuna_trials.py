@@ -18,7 +18,9 @@ CHOICES = ["", "None", "1", 'a "b"\u2603\\', "true", None, True, False, 0, 7, -3
 @pytest.fixture
 def study(database_url):
     storage = make_optuna_storage(database_url)
-    optuna.create_study(study_name="another", storage=storage).ask({"rate": optuna.distributions.FloatDistribution(0, 1)})
+    optuna.create_study(study_name="another", storage=storage).ask(
+        {"rate": optuna.distributions.FloatDistribution(0, 1)}
+    )
     study = optuna.create_study(study_name="digits", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
     study.set_user_attr(UID_ATTRIBUTE, uuid.uuid4().hex)
     yield study
@@ -55,7 +57,9 @@ def test_parameters_are_optunas_to_the_bit(study, reader):
     expected = study.get_trials()
     assert [describe(trial.params) for trial in trials] == [describe(trial.params) for trial in expected]
     assert {type(trial.params["block"]) for trial in trials} == {str, type(None), bool, int, float}
-    assert [(t.number, t.trial_id, t.state) for t in trials] == [(t.number, t._trial_id, t.state.name) for t in expected]
+    assert [(t.number, t.trial_id, t.state) for t in trials] == [
+        (t.number, t._trial_id, t.state.name) for t in expected
+    ]
 
 
 def test_distributions_are_optunas(study, reader):
