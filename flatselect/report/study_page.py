@@ -85,8 +85,7 @@ def find_warning(contents: StudyContents) -> str | None:
 
 
 def describe_params(trial: TrialRecord) -> str:
-    """Its parameters in a line, which is not broken between a name and its value."""
-    return ", ".join(f"{name}\u00a0=\u00a0{_shorten(value)}" for name, value in trial.params.items())
+    return ", ".join(f"{name} = {_shorten(value)}" for name, value in trial.params.items())
 
 
 def _shorten(value: Any) -> str:

@@ -120,7 +120,7 @@ def test_plot_takes_formulas_for_text(evil_contents):
 def test_plot_suggests_what_may_be_meant(study_path, tmp_path):
     picture = tmp_path / "picture.png"
     said = refuse("plot", study_path, "rankin", "-o", picture)
-    assert "rankin: no such kind of chart; did you mean ranking? there is ranking, audit, gap" in said
+    assert "rankin: no such kind of chart; did you mean ranking? there is ranking, pareto, audit" in said
     assert "did you mean learning_rate?" in refuse("plot", study_path, "gap", "--color", "lerning", "-o", picture)
     assert "gap takes --color" in refuse("plot", study_path, "cost", "--color", "width", "-o", picture)
     assert "gap.png, gap.svg or gap.pdf" in refuse("plot", study_path, "gap", "-o", tmp_path / "picture.jpg")

@@ -88,6 +88,32 @@ def test_ranking_is_the_searchs_with_intervals_of_the_latest_predictions(content
     np.testing.assert_array_equal(find(chart, "audited").x, last.loc[order, "audit"])
 
 
+def test_pareto_joins_the_trials_that_no_other_beats_in_score_and_size(contents, last):
+    chart = CHARTS["pareto"](contents)
+    ranked = last.loc[list(contents.ranking)]
+    front = [
+        (row.n_parameters, row.score)
+        for _, row in ranked.iterrows()
+        if not any(
+            other.score >= row.score
+            and other.n_parameters <= row.n_parameters
+            and (other.score, other.n_parameters) != (row.score, row.n_parameters)
+            for _, other in ranked.iterrows()
+        )
+    ]
+    line, others, on_front = chart.series
+    assert sorted(front) == list(zip(on_front.x, on_front.y, strict=True)) == list(zip(line.x, line.y, strict=True))
+    assert len(others.x) + len(front) == len(ranked)
+    assert chart.x.is_log
+    study = contents.config["study"]
+    both = dataclasses.replace(contents, config={"study": {**study, "minimize": ["parameters", "latency"]}})
+    drawn = CHARTS["pareto"](both)
+    assert "of 3 objectives" in drawn.caption
+    assert not any(series.form == "line" for series in drawn.series)
+    one = dataclasses.replace(contents, config={"study": {**study, "minimize": []}})
+    assert "one objective" in CHARTS["pareto"](one).reason
+
+
 def test_audit_shows_each_audited_trial_and_counts_what_intervals_hold(contents, last):
     chart = CHARTS["audit"](contents)
     points = {
