@@ -13,9 +13,10 @@ from optuna.storages import RDBStorage
 
 from flatselect.cli.opening import find_url, open_study_reader
 from flatselect.errors import ConfigError, StoreError
-from flatselect.store.engine import make_engine, show_url
+from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.optuna_storage import close_optuna_storage
-from flatselect.store.study_reader import open_optuna_storage, read_study_ids
+from flatselect.store.optuna_trials import read_study_ids
+from flatselect.store.study_reader import open_optuna_storage
 
 _EPILOG = """\b
 Examples:
@@ -49,7 +50,8 @@ def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
     opened = _open_storage(url)
     cache = AdditionsCache(opened)
     try:
-        ids = read_study_ids(opened)
+        with open_transaction(opened.engine) as connection:
+            ids = read_study_ids(connection)
         if uid is None and len(ids) == 1:
             (uid,) = ids
         with start_server(make_app(opened, cache), host, port) as server, _ended_by_sigterm():

@@ -14,6 +14,7 @@ _FORMATS = ("png", "svg", "pdf")
 _EPILOG = """\b
 Kinds:
   ranking      predicted test scores with their intervals, best first
+  pareto       predicted test score against cost, with the Pareto front
   audit        predicted against audited score
   gap          flatness against the test gap
   learning     training score by epoch

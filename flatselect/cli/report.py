@@ -7,6 +7,7 @@ import click
 
 from flatselect.cli.opening import open_study_reader
 from flatselect.cli.page_path import check_page_path
+from flatselect.cli.step_progress import StepProgress
 
 _EPILOG = """\b
 Examples:
@@ -28,12 +29,15 @@ def report(study: str, output: str, storage: str | None) -> None:
     calibrator is, and how to run the study again.
     """
     check_page_path(output)
-    # Imported here: scikit-learn takes seconds to import, and a wrong name is answered without it.
-    from flatselect.report.page import write_page
-    from flatselect.report.study_contents import read_study_contents
-    from flatselect.report.study_page import make_study_page
+    with closing(open_study_reader(study, storage)) as reader, StepProgress("making the page", "parts") as progress:
+        # Imported here: scikit-learn takes seconds to import, and a wrong name is answered without it.
+        from flatselect.report.page import write_page
+        from flatselect.report.study_charts import CHARTS
+        from flatselect.report.study_contents import N_READINGS, read_study_contents
+        from flatselect.report.study_page import make_study_page
 
-    with closing(open_study_reader(study, storage)) as reader:
-        contents = read_study_contents(reader)
-    write_page(make_study_page(contents), output)
+        progress.show(0, N_READINGS + len(CHARTS))
+        contents = read_study_contents(reader, progress.advance)
+        page = make_study_page(contents, progress.advance)
+    write_page(page, output)
     click.echo(f"{output}: {len(contents.trials):,} trials, {Path(output).stat().st_size / 1e6:.1f} MB", err=True)

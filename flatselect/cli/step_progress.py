@@ -26,6 +26,7 @@ class StepProgress:
         self._description = description
         self._unit = unit
         self._n_steps = n_steps
+        self._n_done = 0
         console = Console(stderr=True)
         self._bar = None
         if console.is_terminal:
@@ -47,6 +48,7 @@ class StepProgress:
 
     def show(self, n_done: int, n_steps: int | None = None) -> None:
         """Says that n_done steps are done, of n_steps if that is known only now; without a terminal now and then."""
+        self._n_done = n_done
         self._n_steps = n_steps or self._n_steps
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=n_done, total=self._n_steps)
@@ -54,6 +56,10 @@ class StepProgress:
             self._shown = time.monotonic()
             line = f"{self._description}: {n_done}/{self._n_steps} {self._unit}"
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+
+    def advance(self) -> None:
+        """Says that one more step is done."""
+        self.show(self._n_done + 1)
 
     def track(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, each a step that is done when the next one is asked for."""

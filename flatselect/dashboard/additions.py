@@ -12,9 +12,10 @@ from flatselect.dashboard.notes import make_study_note, make_trial_notes
 from flatselect.dashboard.plots import make_plots
 from flatselect.report.study_contents import read_study_contents
 from flatselect.search.trial_history import read_history
-from flatselect.store.engine import make_engine, show_url
+from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.optuna_storage import translate_optuna_errors
-from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader, read_study_ids
+from flatselect.store.optuna_trials import UID_ATTRIBUTE, read_study_ids
+from flatselect.store.study_reader import StudyReader
 
 _FRESH_SECONDS = 5.0
 _LONGEST_SHARE = 0.1  # of the time
@@ -58,8 +59,9 @@ class AdditionsCache:
         """
         with translate_optuna_errors(show_url(self._storage.engine)):
             uid = self._storage.get_study_user_attrs(study_id).get(UID_ATTRIBUTE)
-            # A copy of a study has its uid too, and is not what flatselect's tables are of.
-            if uid is None or read_study_ids(self._storage).get(uid) != study_id:
+        # A copy of a study has its uid too, and is not what flatselect's tables are of.
+        with open_transaction(self._storage.engine) as connection:
+            if uid is None or read_study_ids(connection).get(uid) != study_id:
                 return Additions()
         with self._lock:
             additions, due = self._made.get(study_id, (Additions(), -math.inf))

@@ -54,7 +54,7 @@ def read_trial_runs(reader: StudyReader) -> Iterator[TrialRun]:
     trials = reader.trials(include_audits=True)
     rank = {number: position for position, number in enumerate(rank_trials(trials), 1)}
     curves, predictions = reader.measurements(), reader.latest_predictions()
-    frozen = {trial.number: trial for trial in reader.optuna_trials()}
+    of_optuna = {trial.number: trial for trial in reader.optuna_trials()}
     attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
     runs = {run.uid: run for run in reader.runs()}
     of_study = {"flatselect.study": name, STUDY_TAG: reader.study_uid, "flatselect.data": str(data["name"])}
@@ -71,20 +71,20 @@ def read_trial_runs(reader: StudyReader) -> Iterator[TrialRun]:
             "seed": config.study.seed,
             **trial.params,
         }
-        started_at = _to_milliseconds(frozen[trial.number].datetime_start)
+        started_at = _to_milliseconds(of_optuna[trial.number].started_at) or 0
+        ended_at = _to_milliseconds(of_optuna[trial.number].ended_at)
         points = [
             point
-            for measured in _with_times(curve, started_at or 0)
+            for measured in _with_times(curve, started_at)
             for point in _list_points(measured, predictions.get((trial.number, measured.measurement.epoch)))
         ]
         if trial.audit_test_score is not None:
-            ended_at = _to_milliseconds(frozen[trial.number].datetime_complete) or started_at or 0
-            points.append(MetricPoint("audit_test_score", trial.epochs, trial.audit_test_score, ended_at))
+            points.append(MetricPoint("audit_test_score", trial.epochs, trial.audit_test_score, ended_at or started_at))
         yield TrialRun(
             number=trial.number,
             status=_STATUS[trial.state],
-            started_at=started_at or 0,
-            ended_at=_to_milliseconds(frozen[trial.number].datetime_complete),
+            started_at=started_at,
+            ended_at=ended_at,
             params={_make_name(key): str(value)[:_MOST_CHARACTERS] for key, value in params.items()},
             tags=of_study | _make_tags(trial, attempt, run, rank.get(trial.number)),
             points=[point for point in points if math.isfinite(point.value)],

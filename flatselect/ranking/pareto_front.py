@@ -20,11 +20,12 @@ def find_pareto_front(trials: Sequence[TrialRecord], costs: Sequence[Cost]) -> l
     if not ranked:
         return []
     losses = np.array([_list_losses(by_number[number], costs) for number in ranked])  # (n, 1 + n_costs): less is better
-    return [
-        number
-        for number, own in zip(ranked, losses, strict=True)
-        if not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any()
-    ]
+    front: list[int] = []
+    for index in np.lexsort(losses.T[::-1]):  # whoever dominates comes first, and is on the front or dominated by one
+        better = losses[front]
+        if not ((better <= losses[index]).all(axis=1) & (better < losses[index]).any(axis=1)).any():
+            front.append(index)
+    return [ranked[index] for index in sorted(front)]
 
 
 def _list_losses(trial: TrialRecord, costs: Sequence[Cost]) -> list[float]:

@@ -110,10 +110,10 @@ def make_parallel_chart(contents: StudyContents) -> Chart | Absence:
         kind,
         title,
         Axis("", labels=tuple(names)),
-        Axis("place in its range, from lowest to highest"),
+        Axis("place in its range"),
         tuple(series),
-        caption=f"{left_out}Choices stand in the order of the study file. A line is broken where the trial has no such "
-        "parameter.",
+        caption=f"{left_out}From the lowest value tried (0) to the highest (1); choices in the order of the study "
+        "file. A line is broken where the trial has no such parameter.",
     )
 
 

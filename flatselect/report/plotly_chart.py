@@ -43,7 +43,7 @@ def make_plotly_chart(chart: Chart) -> dict[str, Any]:
 
 def _make_axis(axis: Axis) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "title": {"text": axis.title},
+        "title": {"text": axis.title, "standoff": 10},  # else it may lie over the labels
         "automargin": True,
         "zeroline": False,
         "type": "log" if axis.is_log else "linear",

@@ -11,12 +11,7 @@ _NUMBER = r"(-?[\d.]+(?:e[-+]?\d+)?)"
 # The words of `FlatnessPruner.explain`, of this version and of earlier ones.
 _REASON = re.compile(rf"epoch (\d+): upper bound {_NUMBER}(?: of its predicted final value)? < {_NUMBER}\b")
 _MOST_ROWS = 40
-_STATES: tuple[tuple[str, str], ...] = (
-    ("COMPLETE", "complete"),
-    ("PRUNED", "pruned"),
-    ("FAIL", "failed"),
-    ("RUNNING", "running"),
-)
+STATE_NAMES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ def make_cost_chart(contents: StudyContents) -> Chart | Absence:
     kind, title = "cost", "Epochs trained and saved"
     by_state = {
         name: sum(trial.epochs for trial in contents.trials.values() if trial.state == state)
-        for state, name in _STATES
+        for state, name in STATE_NAMES.items()
         if contents.count(state)
     }
     if not any(by_state.values()):

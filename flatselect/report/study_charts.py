@@ -6,6 +6,7 @@ from flatselect.report.calibration_charts import GAPS, RELIABILITY, make_calibra
 from flatselect.report.chart import Absence, Chart
 from flatselect.report.curve_charts import make_flatness_chart, make_learning_chart
 from flatselect.report.parameter_charts import make_importance_chart, make_parallel_chart
+from flatselect.report.pareto_chart import make_pareto_chart
 from flatselect.report.pruning import make_cost_chart, make_pruned_chart
 from flatselect.report.ranking_chart import RankedNetwork, make_ranking_chart
 from flatselect.report.score_charts import make_audit_chart, make_gap_chart
@@ -34,6 +35,7 @@ def _make_calibration(kind: str) -> Maker:
 
 CHARTS: dict[str, Maker] = {
     "ranking": _make_ranking,
+    "pareto": make_pareto_chart,
     "audit": make_audit_chart,
     "gap": make_gap_chart,
     "learning": make_learning_chart,

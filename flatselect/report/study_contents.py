@@ -1,10 +1,10 @@
 """What a report tells of a study, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.ranking import find_pareto_front, rank_trials
@@ -13,6 +13,7 @@ from flatselect.report.chart import thin
 from flatselect.store.engine import show_url
 from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
 
+N_READINGS = 4  # which `read_study_contents` tells of
 _MOST_BEST, _MOST_OTHERS = 40, 80
 
 
@@ -71,17 +72,28 @@ class StudyContents:
         return int(training.get("epochs", self.trials[number].epochs))
 
 
-def read_study_contents(reader: StudyReader) -> StudyContents:
+def read_study_contents(reader: StudyReader, advance: Callable[[], None] = lambda: None) -> StudyContents:
     """Reads everything; of many trials, the curves of some.
+
+    Args:
+        reader: Of the study.
+        advance: Called after each of `N_READINGS` parts.
 
     Raises:
         StoreError: The database cannot do it.
     """
     config = reader.config()
     trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
+    advance()
     ranking = rank_trials(list(trials.values()))
     costs = config.get("study", {}).get("minimize", [])
+    attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
+    advance()
+    curves = _read_curves(reader, trials, ranking)
+    advance()
     calibrator = reader.latest_calibrator()
+    predictor = GapPredictor.from_dict(calibrator[1]) if calibrator else None
+    advance()
     return StudyContents(
         name=reader.name(),
         storage=show_url(reader.engine),
@@ -90,31 +102,12 @@ def read_study_contents(reader: StudyReader) -> StudyContents:
         trials=trials,
         ranking=tuple(ranking),
         pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
-        attempts={attempt.trial_number: attempt for attempt in reader.attempts()},
+        attempts=attempts,
         runs=tuple(reader.runs()),
-        distributions=make_distributions(config.get("search_space", {})),
-        curves=_read_curves(reader, trials, ranking),
-        calibrator=GapPredictor.from_dict(calibrator[1]) if calibrator else None,
+        distributions=reader.distributions(),
+        curves=curves,
+        calibrator=predictor,
     )
-
-
-def make_distributions(search_space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """What Optuna draws each varied parameter from, by the study file: the same for all trials of a study."""
-    distributions: dict[str, BaseDistribution] = {}
-    for name, entry in search_space.items():
-        if not isinstance(entry, Mapping):
-            continue  # a fixed value
-        if entry["type"] == "categorical":
-            distributions[name] = CategoricalDistribution(entry["choices"])
-        elif entry["type"] == "int":
-            distributions[name] = IntDistribution(
-                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step", 1)
-            )
-        else:
-            distributions[name] = FloatDistribution(
-                entry["low"], entry["high"], log=entry.get("log", False), step=entry.get("step")
-            )
-    return distributions
 
 
 def _read_curves(

@@ -1,12 +1,13 @@
 """A study as one HTML page: what was tried, what came first, how sure that is, what it cost, how to do it again."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from flatselect.records import TrialRecord
 from flatselect.report.page import make_page
-from flatselect.report.pruning import compute_cost, list_pruned
+from flatselect.report.pruning import STATE_NAMES, compute_cost, list_pruned
 from flatselect.report.study_charts import CHARTS
 from flatselect.report.study_contents import StudyContents
 from flatselect.report.study_file_text import make_study_file_text
@@ -15,14 +16,23 @@ from flatselect.search.liveness import is_alive
 _MOST_ROWS = 100
 
 
-def make_study_page(contents: StudyContents) -> str:
-    """The page's text; names, parameters, messages and everything else that is not ours is escaped."""
+def make_study_page(contents: StudyContents, advance: Callable[[], None] = lambda: None) -> str:
+    """The page's text; names, parameters, messages and everything else that is not ours is escaped.
+
+    Args:
+        contents: What it shows.
+        advance: Called after each of `CHARTS`.
+    """
+    charts = {}
+    for kind, make in CHARTS.items():
+        charts[kind] = make(contents)
+        advance()
     pruned = list_pruned(contents)
     pruned.sort(key=lambda one: (one.bound is None, (one.needed or 0) - (one.bound or 0), one.trial.number))
     failed = [trial for trial in contents.trials.values() if trial.failure]
     return make_page(
         "study.html",
-        {kind: make(contents) for kind, make in CHARTS.items()},
+        charts,
         contents=contents,
         facts=list_facts(contents),
         ranked=contents.ranked[:_MOST_ROWS],
@@ -41,7 +51,7 @@ def make_study_page(contents: StudyContents) -> str:
 
 def list_facts(contents: StudyContents) -> dict[str, str]:
     """What the page begins with, in words."""
-    counts = Counter(trial.state.lower() for trial in contents.trials.values())
+    counts = Counter(STATE_NAMES[trial.state] for trial in contents.trials.values())
     n_calibration = sum(trial.is_calibration for trial in contents.trials.values())
     facts = {"trials": f"{len(contents.trials):,}: " + ", ".join(f"{n:,} {state}" for state, n in counts.most_common())}
     if n_calibration:

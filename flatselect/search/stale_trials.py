@@ -5,14 +5,14 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from flatselect.errors import SearchError
 from flatselect.records import Failure
 from flatselect.search.liveness import describe_living, identify_machine, is_alive, read_clock
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
-from flatselect.store.study_reader import FAILURE_ATTRIBUTE, AttemptRecord, RunRecord
+from flatselect.store.study_reader import FAILURE_ATTRIBUTE, AttemptRecord, OptunaTrial, RunRecord
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,17 @@ def _read_left_trials(opened: OpenStudy) -> list[LeftTrial]:
     return [
         _make_left_trial(trial, attempts.get(trial.number), runs)
         for trial in opened.reader.optuna_trials()
-        if trial.state == TrialState.RUNNING
+        if trial.state == "RUNNING"
     ]
 
 
-def _make_left_trial(trial: FrozenTrial, last: AttemptRecord | None, runs: dict[str, RunRecord]) -> LeftTrial:
+def _make_left_trial(trial: OptunaTrial, last: AttemptRecord | None, runs: dict[str, RunRecord]) -> LeftTrial:
     if last is None:
-        started = trial.datetime_start
-        assert started is not None, "a running trial has begun"
-        return LeftTrial(trial.number, trial._trial_id, None, started, None)
+        assert trial.started_at is not None, "a running trial has begun"
+        return LeftTrial(trial.number, trial.trial_id, None, trial.started_at, None)
     run = runs[last.run_uid]
     signs = [run.heartbeat_at, last.started_at, last.ended_at or last.started_at]
-    return LeftTrial(trial.number, trial._trial_id, last.attempt, max(signs), run)
+    return LeftTrial(trial.number, trial.trial_id, last.attempt, max(signs), run)
 
 
 def _fail(opened: OpenStudy, trial: LeftTrial) -> None:

@@ -4,18 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from flatselect.search.liveness import is_alive, read_clock
-from flatselect.search.retrying import find_retries
-from flatselect.store.study_reader import (
-    FAILURE_ATTRIBUTE,
-    RETRAINS_ATTRIBUTE,
-    RETRIES_ATTRIBUTE,
-    AttemptRecord,
-    RunRecord,
-    StudyReader,
-)
+from flatselect.store.study_reader import AttemptRecord, OptunaTrial, RunRecord, StudyReader
 
 
 @dataclass(frozen=True)
@@ -79,29 +69,28 @@ def read_history(reader: StudyReader) -> list[TrialHistory]:
     for attempt in reader.attempts():
         attempts.setdefault(attempt.trial_number, []).append(attempt)
     trials = reader.optuna_trials()
-    retries = find_retries(trials)
+    retried_as = {trial.retries: trial.number for trial in trials if trial.retries is not None}
     histories = []
     for trial in trials:
         number, own = trial.number, attempts.get(trial.number, [])
-        retry = retries.get(number)
         histories.append(
             TrialHistory(
                 number=number,
-                state=trial.state.name,
-                params=trial.params or dict(trial.system_attrs.get("fixed_params", {})),
+                state=trial.state,
+                params=trial.params or trial.queued_params,
                 model=own[-1].model if own else "",
                 is_calibration=bool(own and own[-1].is_calibration),
                 reason=None if own else _explain_unstarted(trial, is_searched=bool(living)),
-                retrains=trial.user_attrs.get(RETRAINS_ATTRIBUTE),
-                retries=trial.user_attrs.get(RETRIES_ATTRIBUTE),
-                retried_as=None if retry is None else retry.number,
+                retrains=trial.retrains,
+                retries=trial.retries,
+                retried_as=retried_as.get(number),
                 attempts=tuple(
                     _describe_attempt(
                         attempt,
                         max(sent.get((number, earlier.attempt), 0) for earlier in own[: position + 1]),
                         runs[attempt.run_uid],
                         # Nobody goes on with it unless a search is started.
-                        is_left=trial.state.name == "RUNNING" and attempt is own[-1] and not living,
+                        is_left=trial.state == "RUNNING" and attempt is own[-1] and not living,
                     )
                     for position, attempt in enumerate(own)
                 ),
@@ -129,10 +118,9 @@ def _describe_attempt(attempt: AttemptRecord, epochs: int, run: RunRecord, *, is
     )
 
 
-def _explain_unstarted(trial: FrozenTrial, *, is_searched: bool) -> str | None:
-    if trial.state.name == "WAITING":
+def _explain_unstarted(trial: OptunaTrial, *, is_searched: bool) -> str | None:
+    if trial.state == "WAITING":
         return "waits for the running search" if is_searched else "waits for the next search"
-    if trial.state.name == "RUNNING" and not is_searched:
+    if trial.state == "RUNNING" and not is_searched:
         return "its run died before it started; the next search goes on with it"
-    reason: str | None = trial.user_attrs.get(FAILURE_ATTRIBUTE)
-    return reason
+    return trial.failure

@@ -177,7 +177,7 @@ class DriverStorage(BaseStorage):
     def _end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
         """Ends a trial of this process, with what waits to be written of it, in one transaction."""
         ended = copy(trial)
-        ended.state, ended.datetime_complete = state, datetime.now()  # Optuna's clock
+        ended.state, ended.datetime_complete = state, (completed := datetime.now())  # Optuna's clock
         if values is not None:
             ended.values = list(values)
             for objective, value in enumerate(values):
@@ -188,7 +188,7 @@ class DriverStorage(BaseStorage):
         def write(connection: Connection) -> None:
             nonlocal is_repeated
             was_repeated, is_repeated = is_repeated, True
-            change = {"id": trial._trial_id, "new_state": state, "completed": ended.datetime_complete}
+            change = {"id": trial._trial_id, "new_state": state, "completed": optuna_rows.convert_time(completed)}
             if not connection.execute(optuna_rows.UPDATE_STATE, change).rowcount and not (
                 # The first try ended the trial, and only its answer was lost.
                 was_repeated and connection.scalar(optuna_rows.SELECT_STATE, {"id": trial._trial_id}) == state

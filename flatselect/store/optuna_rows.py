@@ -3,7 +3,7 @@
 They are those of `RDBStorage`, without its objects. Its schema is what Optuna itself checks when it opens a database.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from json import dumps
 from typing import Any
@@ -21,6 +21,7 @@ VALUES: Any = models.TrialValueModel.__table__
 REPORTS: Any = models.TrialIntermediateValueModel.__table__
 USER_ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: Any = models.TrialSystemAttributeModel.__table__
+STUDY_ATTRIBUTES: Any = models.StudyUserAttributeModel.__table__
 # Which column says, beside the trial's id, what a row is of.
 KEYS: dict[Table, str] = {
     PARAMS: "param_name",
@@ -65,11 +66,16 @@ def make_row_upsert(table: Table, dialect: str) -> Any:
     return make_upsert(table, dialect, key, tuple(c.name for c in table.columns if c.name not in {*key, *own}))
 
 
+def convert_time(local: datetime) -> datetime:
+    """From what Optuna's trials have to what its tables hold: UTC, both without a zone."""
+    return local.astimezone(UTC).replace(tzinfo=None)
+
+
 def insert_trial(connection: Connection, study_id: int, started: datetime, mark: tuple[str, str]) -> tuple[int, int]:
     """Enters a trial that runs from now on, with a user attribute that marks it; returns its id and its number."""
     # The study's row is locked, as by Optuna: a trial's number is the count of those before it.
     connection.execute(_LOCK_STUDY, {"study_id": study_id})
-    values = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": started}
+    values = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": convert_time(started)}
     trial_id = int(connection.execute(_INSERT_TRIAL, values).inserted_primary_key[0])  # type: ignore[index]
     number = int(connection.execute(_COUNT_EARLIER, {"study_id": study_id, "id": trial_id}).scalar_one())
     connection.execute(_UPDATE_NUMBER, {"id": trial_id, "new_number": number})

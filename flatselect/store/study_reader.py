@@ -2,19 +2,30 @@
 
 import difflib
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, cast
 
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
-from sqlalchemy import Engine, Row, case, func, inspect, select
+from sqlalchemy import Connection, Engine, Row, case, func, inspect, select
 
 from flatselect.errors import StoreError
-from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
+from flatselect.records import EpochMeasurement, Failure, Prediction, TrialRecord, TrialState
 from flatselect.store.engine import open_transaction, run_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
-from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage, translate_optuna_errors
-from flatselect.store.patience import IMPATIENT, Patience
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
+from flatselect.store.optuna_trials import (
+    FAILURE_ATTRIBUTE,
+    RETRAINS_ATTRIBUTE,
+    RETRIES_ATTRIBUTE,
+    UID_ATTRIBUTE,
+    OptunaTrial,
+    count_trials,
+    read_distributions,
+    read_study_ids,
+    read_trials,
+)
+from flatselect.store.patience import IMPATIENT, Patience, Result
 from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run, select_runs
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
@@ -35,17 +46,13 @@ __all__ = [
     "UID_ATTRIBUTE",
     "AttemptRecord",
     "CheckpointRecord",
+    "OptunaTrial",
     "RunRecord",
     "StudyReader",
     "StudySummary",
     "find_study",
     "list_studies",
 ]
-
-UID_ATTRIBUTE = "flatselect:uid"
-FAILURE_ATTRIBUTE = "flatselect:failure"
-RETRAINS_ATTRIBUTE = "flatselect:retrains"
-RETRIES_ATTRIBUTE = "flatselect:retries"
 
 
 class StudyReader:
@@ -58,13 +65,10 @@ class StudyReader:
     def __init__(self, engine: Engine, study_uid: str, patience: Patience = IMPATIENT) -> None:
         self._engine = engine
         self._patience = patience
-        self._optuna_storage: RDBStorage | None = None
         self.study_uid = study_uid
 
     def close(self) -> None:
         """Closes the connections, the engine's too."""
-        if self._optuna_storage is not None:
-            close_optuna_storage(self._optuna_storage)
         self._engine.dispose()
 
     @property
@@ -142,6 +146,10 @@ class StudyReader:
 
     def latest_predictions(self) -> dict[tuple[int, int], Prediction]:
         """What the latest calibrator that has predicted anything says, by (trial number, epoch)."""
+        calibrator = self._find_predicting_calibrator()
+        return self.predictions(calibrator) if calibrator else {}
+
+    def _find_predicting_calibrator(self) -> str | None:
         # One that was added a moment ago has said nothing yet: until it does, the one before it stands.
         statement = (
             select(CalibratorRow.uid)
@@ -153,7 +161,7 @@ class StudyReader:
             .limit(1)
         )
         rows = self._read(statement)
-        return self.predictions(rows[0].uid) if rows else {}
+        return str(rows[0].uid) if rows else None
 
     def checkpoint(self, trial_number: int) -> CheckpointRecord | None:
         """The trial's last checkpoint, None if it has none."""
@@ -186,39 +194,48 @@ class StudyReader:
         `measurement` is the last epoch at which flatness was measured (the last epoch where there is none), and
         `prediction` is of that epoch.
         """
-        frozen_trials = [trial for trial in self.optuna_trials() if trial.state != OptunaState.WAITING]
-        attempts = {attempt.trial_number: attempt for attempt in self.attempts()}
+        optuna_trials = [trial for trial in self.optuna_trials() if trial.state != "WAITING"]
+        attempts = self._read_last_attempts()
         summaries = self._read_last_epochs()
-        predictions = self.latest_predictions()
         checkpoints = self.checkpoints()
         audits = self.audits() if include_audits else {}
         trials = []
-        for frozen in frozen_trials:
-            number = frozen.number
+        for optuna_trial in optuna_trials:
+            number = optuna_trial.number
             attempt = attempts.get(number)
-            epochs, seconds, measurement = summaries.get(number, (0, 0.0, None))
+            epochs, seconds, measurement, prediction = summaries.get(number, (0, 0.0, None, None))
             if checkpoint := checkpoints.get(number):  # written every epoch, measured or not
                 epochs = max(epochs, checkpoint.epoch)
-            failure = attempt.failure if attempt and frozen.state == OptunaState.FAIL else None
+            failure = None
+            if attempt and attempt.failure_kind is not None and optuna_trial.state == "FAIL":
+                failure = str(Failure(attempt.failure_kind, attempt.failure_message))
             trials.append(
                 TrialRecord(
                     number=number,
-                    state=cast(TrialState, frozen.state.name),
-                    params=frozen.params,
+                    state=cast(TrialState, optuna_trial.state),
+                    params=optuna_trial.params,
                     attempts=attempt.attempt if attempt else 0,
                     epochs=epochs,
                     is_calibration=attempt.is_calibration if attempt else False,
                     measurement=measurement,
-                    prediction=predictions.get((number, measurement.epoch)) if measurement else None,
+                    prediction=prediction,
                     audit_test_score=audits.get(number),
-                    failure=str(failure) if failure else None,
+                    failure=failure,
                     model=attempt.model if attempt else "",
                     seconds=seconds,
-                    retrains=frozen.user_attrs.get(RETRAINS_ATTRIBUTE),
-                    retries=frozen.user_attrs.get(RETRIES_ATTRIBUTE),
+                    retrains=optuna_trial.retrains,
+                    retries=optuna_trial.retries,
                 )
             )
         return trials
+
+    def optuna_trials(self) -> list[OptunaTrial]:
+        """What Optuna holds of the trials, by number; those that wait to be started too."""
+        return self._read_optuna(read_trials)
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What Optuna draws each parameter from, by name; of those that no trial has had, nothing is known."""
+        return self._read_optuna(read_distributions)
 
     def _read(self, statement: Any) -> list[Row[Any]]:
         return run_transaction(self._engine, lambda connection: list(connection.execute(statement)), self._patience)
@@ -229,8 +246,28 @@ class StudyReader:
             raise StoreError(f"{show_url(self._engine)}: holds no study with the uid {self.study_uid}")
         return rows[0]
 
-    def _read_last_epochs(self) -> dict[int, tuple[int, float, EpochMeasurement | None]]:
-        """By trial: epochs trained, seconds spent, and the measurement that stands for it."""
+    def _read_optuna(self, read: Callable[[Connection, int], Result]) -> Result:
+        def read_study(connection: Connection) -> Result | None:
+            study_id = read_study_ids(connection).get(self.study_uid)
+            return None if study_id is None else read(connection, study_id)
+
+        found = run_transaction(self._engine, read_study, self._patience)
+        if found is None:
+            raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
+        return found
+
+    def _read_last_attempts(self) -> dict[int, Row[Any]]:
+        """By trial: what a reader of trials wants to know of its last attempt, without what is long."""
+        row = AttemptRow
+        statement = (
+            select(row.trial_number, row.attempt, row.is_calibration, row.model, row.failure_kind, row.failure_message)
+            .where(row.study_uid == self.study_uid)
+            .order_by(row.trial_number, row.attempt)
+        )
+        return {r.trial_number: r for r in self._read(statement)}
+
+    def _read_last_epochs(self) -> dict[int, tuple[int, float, EpochMeasurement, Prediction | None]]:
+        """By trial: epochs trained, seconds spent, the measurement that stands for it, and the prediction of that."""
         row = MeasurementRow
         of_trial = (
             select(
@@ -245,41 +282,49 @@ class StudyReader:
             .group_by(row.trial_number)
             .subquery()
         )
-        statement = select(of_trial.c.epochs, of_trial.c.seconds, row.__table__).join(
-            of_trial,
-            (row.trial_number == of_trial.c.trial_number)
-            & (row.epoch == of_trial.c.shown_epoch)
-            & (row.study_uid == self.study_uid),
-        )
-        return {r.trial_number: (r.epochs, float(r.seconds), make_measurement(r)) for r in self._read(statement)}
-
-    def optuna_trials(self) -> list[FrozenTrial]:
-        """What Optuna holds of the trials, by number; those that wait to be started too."""
-        if self._optuna_storage is None:
-            self._optuna_storage = open_optuna_storage(self._engine, self._patience)
-        storage = self._optuna_storage
-        with translate_optuna_errors(show_url(self._engine)):
-            study_id = None if storage is None else read_study_ids(storage).get(self.study_uid)
-            trials = storage.get_all_trials(study_id, deepcopy=False) if storage and study_id is not None else None
-        if trials is None:
-            raise StoreError(f"{show_url(self._engine)}: the Optuna study of {self.name()!r} was deleted")
-        return sorted(trials, key=lambda trial: trial.number)
+        said = PredictionRow
+        statement = (
+            select(
+                of_trial.c.epochs, of_trial.c.seconds, row.__table__,
+                said.gap, said.gap_low, said.gap_high, said.score, said.score_low, said.score_high, said.extrapolation,
+            )
+            .join(
+                of_trial,
+                (row.trial_number == of_trial.c.trial_number)
+                & (row.epoch == of_trial.c.shown_epoch)
+                & (row.study_uid == self.study_uid),
+            )
+            .outerjoin(
+                said,
+                (said.study_uid == self.study_uid)
+                & (said.trial_number == row.trial_number)
+                & (said.epoch == row.epoch)
+                & (said.calibrator_uid == self._find_predicting_calibrator()),
+            )
+        )  # fmt: skip
+        return {
+            r.trial_number: (
+                r.epochs,
+                float(r.seconds),
+                make_measurement(r),
+                None if r.extrapolation is None else make_prediction(r),
+            )
+            for r in self._read(statement)
+        }
 
 
 def list_studies(engine: Engine) -> list[StudySummary]:
     """The studies of a database, earliest first; those deleted in Optuna are left out."""
     if not has_schema(engine) or (storage := open_optuna_storage(engine)) is None:
         return []
+    close_optuna_storage(storage)
     ensure_schema(engine)
     with open_transaction(engine) as connection:
         rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
-    ids = read_study_ids(storage)
+        ids, counts = read_study_ids(connection), count_trials(connection)
     studies = [
-        StudySummary(row.name, row.uid, row.created_at, storage.get_n_trials(ids[row.uid]))
-        for row in rows
-        if row.uid in ids
+        StudySummary(row.name, row.uid, row.created_at, counts.get(ids[row.uid], 0)) for row in rows if row.uid in ids
     ]
-    close_optuna_storage(storage)
     return sorted(studies, key=lambda study: study.created_at)
 
 
@@ -308,9 +353,3 @@ def open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBSt
         if not inspect(connection).has_table("studies"):
             return None
     return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False, patience=patience)
-
-
-def read_study_ids(storage: RDBStorage) -> dict[str, int]:
-    """Optuna's numbers of our studies, by uid; of a study and its copies, which have its uid too, the first."""
-    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id, reverse=True)
-    return {study.user_attrs[UID_ATTRIBUTE]: study._study_id for study in studies if UID_ATTRIBUTE in study.user_attrs}

@@ -88,12 +88,12 @@ def test_every_trial_is_a_run(copied: StudyReader, database: str) -> None:
     runs, predictions, curves = read_runs(database), copied.latest_predictions(), copied.measurements()
     assert set(runs) == {trial.number for trial in trials}
     assert {trial.state for trial in trials} == {"COMPLETE", "PRUNED", "FAIL"}
-    frozen, ranking = copied.optuna_trials(), rank_trials(trials)
+    of_optuna, ranking = copied.optuna_trials(), rank_trials(trials)
     for trial in trials:
         run = runs[trial.number]
         assert run.info.run_name == f"trial {trial.number}"
         assert run.info.status == {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[trial.state]
-        start, end = frozen[trial.number].datetime_start, frozen[trial.number].datetime_complete
+        start, end = of_optuna[trial.number].started_at, of_optuna[trial.number].ended_at
         assert run.info.end_time - run.info.start_time == pytest.approx(1000 * (end - start).total_seconds(), abs=2)
         assert {name: run.data.params[name] for name in trial.params} == {k: str(v) for k, v in trial.params.items()}
         assert run.data.params["batch_size"] == "16"

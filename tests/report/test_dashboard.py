@@ -81,7 +81,8 @@ def read_table(note):
 
 def test_values_are_those_that_optuna_was_told(study_path, detail):
     with closing(open_study_reader(str(study_path))) as reader:
-        told = reader.optuna_trials()
+        url = reader.engine.url.render_as_string(hide_password=False)
+        told = optuna.load_study(study_name=reader.name(), storage=url).get_trials()
     shown = detail["trials"]
     assert [(trial["number"], trial["state"].upper()) for trial in shown] == [(t.number, t.state.name) for t in told]
     for trial, optunas in zip(shown, told, strict=True):

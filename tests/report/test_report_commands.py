@@ -37,6 +37,14 @@ def test_report_writes_the_page_and_says_how_large_it_is(study_path, tmp_path):
     assert "<h1>digits</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_report_says_how_far_it_is(study_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("flatselect.cli.step_progress._PLAIN_SECONDS", 0)
+    done = run("report", study_path, "-o", tmp_path / "page.html")
+    told = re.findall(r"^making the page: (\d+)/(\d+) parts$", done.stderr, flags=re.MULTILINE)
+    n_parts = 4 + len(CHARTS)
+    assert told == [(str(n_done), str(n_parts)) for n_done in range(n_parts + 1)]
+
+
 def test_report_of_a_name_in_another_database(evil_path, tmp_path):
     done = run("report", f"digits{EVIL}", "--storage", f"sqlite:///{evil_path}", "-o", tmp_path / "page.html")
     assert done.exit_code == 0, done.output
@@ -112,7 +120,7 @@ def test_plot_takes_formulas_for_text(evil_contents):
 def test_plot_suggests_what_may_be_meant(study_path, tmp_path):
     picture = tmp_path / "picture.png"
     said = refuse("plot", study_path, "rankin", "-o", picture)
-    assert "rankin: no such kind of chart; did you mean ranking? there is ranking, audit, gap" in said
+    assert "rankin: no such kind of chart; did you mean ranking? there is ranking, pareto, audit" in said
     assert "did you mean learning_rate?" in refuse("plot", study_path, "gap", "--color", "lerning", "-o", picture)
     assert "gap takes --color" in refuse("plot", study_path, "cost", "--color", "width", "-o", picture)
     assert "gap.png, gap.svg or gap.pdf" in refuse("plot", study_path, "gap", "-o", tmp_path / "picture.jpg")

@@ -1,18 +1,32 @@
 """Pages as a reader meets them: in a real browser, by mouse, by keyboard, on a phone, in the dark, on paper."""
 
 import json
+from importlib import resources
 
 import pytest
+from made_ranking import make_ranking
 
+from flatselect.report.calibration_charts import write_calibration_page
 from flatselect.report.page import write_page
+from flatselect.report.ranking_page import write_ranking_page
 from flatselect.report.study_charts import CHARTS
 from flatselect.report.study_page import make_study_page
 
 pytestmark = pytest.mark.browser
 
-# Of every text, its contrast with what lies behind it (WCAG 2), and the text; those of less than `least`.
-FAINT_TEXTS = """
-const least = arguments[0];
+# What axe-core finds, and what it could not decide: of each, the rule, the element and why. It cannot tell the contrast
+# of a chart's texts, nor of what is scrolled out of sight.
+FIND_FAULTS = """
+const done = arguments[0];
+const list = (results) => results.flatMap(({ id, nodes }) =>
+  nodes.map(({ target, failureSummary }) => [id, target.join(" "), failureSummary]));
+axe.run(document, { rules: { "target-size": { enabled: true } } }).then(
+  (found) => done(list([...found.violations, ...found.incomplete.filter(({ id }) => id !== "color-contrast")])),
+  (error) => done([["axe-core", "", String(error)]]));
+"""
+# Of every text in a chart, its contrast with what lies behind it (WCAG 2) and the text: those below what AA asks for.
+FAINT_CHART_TEXTS = """
+const least = 4.5;
 const parse = (color) => color.match(/[\\d.]+/g).map(Number);
 const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
   .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
@@ -25,17 +39,17 @@ const behind = (node) => {
   return [255, 255, 255];
 };
 const found = [];
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const node = walker.currentNode.parentElement;
-  if (!walker.currentNode.textContent.trim() || node.closest("script, style, noscript, option")) continue;
-  const style = getComputedStyle(node);
-  const own = parse(node.closest("svg") ? style.fill : style.color);
+for (const node of document.querySelectorAll("svg text")) {
+  const own = parse(getComputedStyle(node).fill);
   const [high, low] = [light(own), light(behind(node))].sort((a, b) => b - a);
   const contrast = (high + 0.05) / (low + 0.05);
-  if (contrast < least) found.push([contrast, walker.currentNode.textContent.trim().slice(0, 40)]);
+  if (contrast < least) found.push([contrast, node.textContent.trim().slice(0, 40)]);
 }
 return found;
+"""
+IS_DRAWN = """
+const n = document.querySelectorAll("[data-chart]").length;
+return n > 0 && document.documentElement.dataset.drawn === String(n);
 """
 DRAWN_MARKS = """
 return Object.fromEntries([...document.querySelectorAll("[data-chart]")].map((holder) => [
@@ -50,14 +64,23 @@ def pages(contents, evil_contents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for name, of_study in (("digits", contents), ("evil", evil_contents)):
         write_page(make_study_page(of_study), folder / f"{name}.html")
+    write_ranking_page(make_ranking(), folder / "ranking.html", {"training images": "digits"})
+    write_ranking_page(make_ranking(predicted=False), folder / "uncalibrated.html", {"training images": "digits"})
+    write_calibration_page(contents.calibrator, folder / "calibration.html")
     return folder
 
 
-def emulate(browser, width=1280, *, dark=False):
+def emulate(browser, width=1280, *, dark=False, media=""):
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme], "media": media})
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def wait_for(browser, script):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(browser, 30).until(lambda _: browser.execute_script(script), f"never came true: {script}")
 
 
 @pytest.fixture
@@ -67,7 +90,7 @@ def open_page(browser, pages):
         browser.get_log("performance")  # what there was of other pages
         browser.get_log("browser")
         browser.get((pages / f"{name}.html").as_uri())
-        assert browser.execute_script("return document.documentElement.dataset.drawn") == str(len(CHARTS))
+        wait_for(browser, IS_DRAWN)
         return browser
 
     return open_page
@@ -102,10 +125,22 @@ def test_the_browser_itself_lets_nothing_be_fetched(open_page):
     assert "Content Security Policy" in str(browser.get_log("browser"))
 
 
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)], ids=["phone", "dark"])
-def test_is_readable(open_page, width, dark):
-    browser = open_page(width=width, dark=dark)
-    assert browser.execute_script(FAINT_TEXTS, 4.5) == []
+def find_faults(browser):
+    browser.execute_script((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    return browser.execute_async_script(FIND_FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [
+        *((name, 1280, dark) for name in ("digits", "ranking", "calibration") for dark in (False, True)),
+        *((name, 390, False) for name in ("evil", "ranking", "uncalibrated", "calibration")),
+    ],
+)
+def test_is_accessible(name, width, dark, open_page):
+    browser = open_page(name, width, dark=dark)
+    assert find_faults(browser) == []
+    assert browser.execute_script(FAINT_CHART_TEXTS) == []
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(20, 24, 31)" if dark else "rgb(255, 255, 255)")
     # Tables scroll by themselves; the page does not move sideways.
@@ -113,13 +148,22 @@ def test_is_readable(open_page, width, dark):
     assert browser.execute_script(f"return {page}.scrollWidth - {page}.clientWidth") == 0
 
 
-def test_charts_follow_the_reader_into_the_dark(open_page):
-    from selenium.webdriver.support.wait import WebDriverWait
+def test_what_is_not_accessible_is_found(open_page):
+    browser = open_page("calibration")
+    browser.execute_script("""
+        document.documentElement.removeAttribute("lang");
+        document.querySelector("h1").style.color = "#aaa";
+        document.querySelector("svg text").style.fill = "#aaa";
+        document.querySelector("[role=img]").removeAttribute("aria-label");
+    """)
+    assert {rule for rule, *_ in find_faults(browser)} == {"html-has-lang", "color-contrast", "role-img-alt"}
+    assert len(browser.execute_script(FAINT_CHART_TEXTS)) == 1
 
+
+def test_charts_follow_the_reader_into_the_dark(open_page):
     browser = open_page()
     emulate(browser, dark=True)  # the page hears of it in an event, some time later
-    message = "texts stay as dark as the page"
-    WebDriverWait(browser, 30).until(lambda _: browser.execute_script(FAINT_TEXTS, 4.5) == [], message)
+    wait_for(browser, f"return (() => {{ {FAINT_CHART_TEXTS} }})().length === 0")
 
 
 def test_everything_can_be_reached_and_used_by_keyboard(open_page):
@@ -177,3 +221,15 @@ def test_is_printed_light_and_whole(open_page):
     """)
     assert seen == [680, "rgb(255, 255, 255)", "rgb(20, 24, 31)"]
     assert browser.get_log("browser") == []
+
+
+def test_nothing_is_cut_off_on_paper(open_page):
+    browser = open_page()
+    emulate(browser, 740, media="print")  # a sheet of Letter, which is narrower than A4 without its margins
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    too_wide = browser.execute_script("""
+        return [...document.querySelectorAll("table, .main-svg")]
+            .filter((each) => each.getBoundingClientRect().right > 740).map((each) => each.outerHTML.slice(0, 100));
+    """)
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert too_wide == []

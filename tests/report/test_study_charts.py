@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -16,11 +15,7 @@ from flatselect.report.chart import Absence, thin
 from flatselect.report.plotly_chart import make_plotly_chart
 from flatselect.report.pruning import compute_cost, list_pruned
 from flatselect.report.study_charts import CHARTS
-from flatselect.report.study_contents import StudyContents, make_distributions
-from flatselect.search_space import suggest
-from flatselect.study_file import load_study_file
-
-STUDIES = sorted(Path(__file__).parents[2].glob("studies/*.toml"))
+from flatselect.report.study_contents import StudyContents
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +88,32 @@ def test_ranking_is_the_searchs_with_intervals_of_the_latest_predictions(content
     np.testing.assert_array_equal(find(chart, "audited").x, last.loc[order, "audit"])
 
 
+def test_pareto_joins_the_trials_that_no_other_beats_in_score_and_size(contents, last):
+    chart = CHARTS["pareto"](contents)
+    ranked = last.loc[list(contents.ranking)]
+    front = [
+        (row.n_parameters, row.score)
+        for _, row in ranked.iterrows()
+        if not any(
+            other.score >= row.score
+            and other.n_parameters <= row.n_parameters
+            and (other.score, other.n_parameters) != (row.score, row.n_parameters)
+            for _, other in ranked.iterrows()
+        )
+    ]
+    line, others, on_front = chart.series
+    assert sorted(front) == list(zip(on_front.x, on_front.y, strict=True)) == list(zip(line.x, line.y, strict=True))
+    assert len(others.x) + len(front) == len(ranked)
+    assert chart.x.is_log
+    study = contents.config["study"]
+    both = dataclasses.replace(contents, config={"study": {**study, "minimize": ["parameters", "latency"]}})
+    drawn = CHARTS["pareto"](both)
+    assert "of 3 objectives" in drawn.caption
+    assert not any(series.form == "line" for series in drawn.series)
+    one = dataclasses.replace(contents, config={"study": {**study, "minimize": []}})
+    assert "one objective" in CHARTS["pareto"](one).reason
+
+
 def test_audit_shows_each_audited_trial_and_counts_what_intervals_hold(contents, last):
     chart = CHARTS["audit"](contents)
     points = {
@@ -161,17 +182,6 @@ def test_importance_is_optunas(contents, study_path):
     (bars,) = chart.series
     assert dict(zip(chart.y.labels, bars.x, strict=True)) == pytest.approx(expected)
     assert list(bars.x) == sorted(bars.x, reverse=True)
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_distributions_are_those_that_optuna_is_asked_for(path):
-    config = load_study_file(path)
-    asked = {}
-    for seed in range(20):  # until every condition was met
-        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
-        suggest(trial, config)
-        asked |= trial.distributions
-    assert make_distributions(config.to_dict()["search_space"]) == asked
 
 
 def test_parallel_has_a_line_for_each_ranked_trial(contents):

@@ -42,7 +42,7 @@ def test_tells_the_whole_story(page, contents):
     for expected in (
         f"trial {best.number}, {best.model}: predicted test score {best.prediction.predicted_test_score:.4f}",
         f"{low:.3f} to {high:.3f}",
-        "14: 7 complete, 6 pruned, 1 fail;",
+        "14: 7 complete, 6 pruned, 1 failed;",
         "5 held out a part of the images",
         "digits: 1,297 of 1×8×8",
         "ValueError: bad",

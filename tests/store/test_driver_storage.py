@@ -1,6 +1,7 @@
 """The driver's storage beside Optuna's own on the same database: what one writes the other reads."""
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -53,6 +54,21 @@ def run_trial(study: optuna.Study) -> optuna.Trial:
     for step, value in enumerate([0.5, math.inf, -math.inf, math.nan]):
         trial.report(value, step)
     return trial
+
+
+def test_times_are_optunas_wherever_the_driver_stands(
+    study: optuna.Study, storage: DriverStorage, elsewhere: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        storage.run_uid = "one"
+        study.tell(study.ask().number, 0.5)
+        (known,), (written,) = study.trials, read(elsewhere)
+        assert (written.datetime_start, written.datetime_complete) == (known.datetime_start, known.datetime_complete)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_database_has_what_was_set_once_it_is_flushed_and_once_the_trial_ends(

@@ -24,12 +24,12 @@ def test_it_is_what_the_reader_knows(reader):
     progress = ProgressReader(reader.engine, reader.study_uid)
     trials = {trial.number: trial for trial in reader.trials(include_audits=False)}
     optuna_trials = reader.optuna_trials()
-    states = [trial.state.name for trial in optuna_trials]
+    states = [trial.state for trial in optuna_trials]
     counts = progress.count_trials()
     assert (counts.complete, counts.pruned, counts.failed, counts.running, counts.waiting) == tuple(
         map(states.count, ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"))
     )
-    assert counts.ended == sum(trial.state.is_finished() for trial in optuna_trials) == 8
+    assert counts.ended == sum(trial.ended_at is not None for trial in optuna_trials) == 8
     assert (counts.begun_repetitions, counts.waiting_repetitions) == (1, 0), "trial 3 trains trial 2 again"
     assert counts.searched == sum(not trial.is_repetition for trial in trials.values())
 
@@ -50,7 +50,7 @@ def test_it_is_what_the_reader_knows(reader):
             # One that was never started has its reason in Optuna alone.
             assert found.reason == (known.failure or "ModelError: cannot be built")
 
-    completed = {trial.number: trial.datetime_complete for trial in optuna_trials if trial.state.is_finished()}
+    completed = {trial.number: trial.ended_at for trial in optuna_trials}
     times = [completed[trial.number] for trial in ended]
     assert times == sorted(times, reverse=True)
     assert [trial.number for trial in progress.find_last_ended(3)] == [trial.number for trial in ended[:3]]
