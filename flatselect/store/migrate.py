@@ -10,7 +10,7 @@ from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.tables import TABLE_PREFIX
 from flatselect.store.views import create_views, drop_views, has_views
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 _VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
 _LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
 

@@ -39,6 +39,7 @@ UPDATE_STATE = (
     .where(TRIALS.c.trial_id == bindparam("id"), TRIALS.c.state.in_(UNFINISHED))
     .values(state=bindparam("new_state"), datetime_complete=bindparam("completed"))
 )
+COUNT_TRIALS = select(TRIALS.c.study_id, func.count().label("n")).group_by(TRIALS.c.study_id)
 SELECT_NEWS = select(TRIALS.c.trial_id, TRIALS.c.state).where(
     TRIALS.c.study_id == bindparam("study_id"), (TRIALS.c.trial_id > bindparam("last")) | TRIALS.c.trial_id.in_(_IDS)
 )

@@ -13,6 +13,7 @@ from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
 from flatselect.store.engine import open_transaction, run_transaction, show_url
 from flatselect.store.migrate import ensure_schema, has_schema
+from flatselect.store.optuna_rows import COUNT_TRIALS
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage, translate_optuna_errors
 from flatselect.store.patience import IMPATIENT, Patience
 from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run, select_runs
@@ -273,11 +274,11 @@ def list_studies(engine: Engine) -> list[StudySummary]:
     ensure_schema(engine)
     with open_transaction(engine) as connection:
         rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
+        # Optuna's own `get_n_trials` reads every trial with all that was ever reported of it.
+        n_trials = {row.study_id: row.n for row in connection.execute(COUNT_TRIALS)}
     ids = _read_study_ids(storage)
     studies = [
-        StudySummary(row.name, row.uid, row.created_at, storage.get_n_trials(ids[row.uid]))
-        for row in rows
-        if row.uid in ids
+        StudySummary(row.name, row.uid, row.created_at, n_trials.get(ids[row.uid], 0)) for row in rows if row.uid in ids
     ]
     close_optuna_storage(storage)
     return sorted(studies, key=lambda study: study.created_at)

@@ -11,6 +11,11 @@ GatheredRows = tuple[Executable, Sequence[Mapping[str, Any]]]
 """A statement with the rows it is to be executed with."""
 
 
+def choose_insert(dialect: str) -> Any:
+    """SQLAlchemy's `insert` of a database, whose statements know ON CONFLICT."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
 @cache
 def make_upsert(table: Table, dialect: str, key: tuple[str, ...], replaced: tuple[str, ...]) -> Any:
     """A statement that inserts rows; of one whose key is there already, the `replaced` columns become the new ones.
@@ -21,7 +26,7 @@ def make_upsert(table: Table, dialect: str, key: tuple[str, ...], replaced: tupl
         key: Columns that are unique together; none for any that are.
         replaced: With none, a row that is there already stays as it is.
     """
-    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    statement = choose_insert(dialect)(table)
     if not replaced:
         return statement.on_conflict_do_nothing(index_elements=key or None)
     return statement.on_conflict_do_update(
