@@ -250,9 +250,11 @@ def _check_sqlite_file(path: Path, create: bool) -> None:
 
 
 def _set_up_postgresql(connection: DBAPIConnection, _record: object) -> None:
-    """What a process that hangs in a transaction (stopped, or its machine sleeps) has locked, others get in time."""
     with contextlib.closing(connection.cursor()) as cursor:
+        # What a process that hangs in a transaction (stopped, or its machine sleeps) has locked, others get in time.
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{_HUNG_SECONDS}s'")
+        # A server that compiles what the views ask takes longer for that than for the answer.
+        cursor.execute("SET jit = off")
     connection.commit()
 
 

@@ -42,9 +42,7 @@ def _select_standing() -> Select[Any]:
             func.coalesce(func.max(measured), func.max(MeasurementRow.epoch)).label("epoch"),
             func.sum(seconds).label("seconds"),
         )
-        .where(
-            MeasurementRow.study_uid == bindparam("of_study"), MeasurementRow.trial_number == bindparam("of_trial")
-        )
+        .where(MeasurementRow.study_uid == bindparam("of_study"), MeasurementRow.trial_number == bindparam("of_trial"))
         .group_by(MeasurementRow.study_uid, MeasurementRow.trial_number)
         .subquery()
     )

@@ -7,7 +7,7 @@ from typing import Any, cast
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import Engine, Row, case, func, inspect, select
+from sqlalchemy import Engine, Row, func, inspect, select
 
 from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord, TrialState
@@ -26,6 +26,7 @@ from flatselect.store.tables import (
     MeasurementRow,
     PredictionRow,
     RunRow,
+    StandingRow,
     StudyRow,
 )
 
@@ -232,27 +233,18 @@ class StudyReader:
 
     def _read_last_epochs(self) -> dict[int, tuple[int, float, EpochMeasurement | None]]:
         """By trial: epochs trained, seconds spent, and the measurement that stands for it."""
-        row = MeasurementRow
-        of_trial = (
-            select(
-                row.trial_number,
-                func.max(row.epoch).label("epochs"),
-                func.sum(func.coalesce(row.train_seconds, 0) + func.coalesce(row.measure_seconds, 0)).label("seconds"),
-                func.coalesce(
-                    func.max(case((row.relative_gap_flatness.is_not(None), row.epoch))), func.max(row.epoch)
-                ).label("shown_epoch"),
-            )
-            .where(row.study_uid == self.study_uid)
-            .group_by(row.trial_number)
-            .subquery()
+        row, standing = MeasurementRow, StandingRow
+        is_shown = (
+            (row.study_uid == standing.study_uid)
+            & (row.trial_number == standing.trial_number)
+            & (row.epoch == standing.epoch)
         )
-        statement = select(of_trial.c.epochs, of_trial.c.seconds, row.__table__).join(
-            of_trial,
-            (row.trial_number == of_trial.c.trial_number)
-            & (row.epoch == of_trial.c.shown_epoch)
-            & (row.study_uid == self.study_uid),
+        statement = (
+            select(standing.epochs, standing.seconds, row.__table__)
+            .join(row, is_shown)
+            .where(standing.study_uid == self.study_uid)
         )
-        return {r.trial_number: (r.epochs, float(r.seconds), make_measurement(r)) for r in self._read(statement)}
+        return {r.trial_number: (r.epochs, r.seconds, make_measurement(r)) for r in self._read(statement)}
 
     def optuna_trials(self) -> list[FrozenTrial]:
         """What Optuna holds of the trials, by number; those that wait to be started too."""

@@ -63,8 +63,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_uid", "trial_number", name=op.f("pk_flatselect_standings")),
     )
     is_sqlite = op.get_bind().dialect.name == "sqlite"
-    latency = "json_extract(m.companions, '$.latency_ms')" if is_sqlite else (
-        "(m.companions ->> 'latency_ms')::double precision"
+    latency = (
+        "json_extract(m.companions, '$.latency_ms')"
+        if is_sqlite
+        else ("(m.companions ->> 'latency_ms')::double precision")
     )
     op.execute(_FILL.format(latency=latency))
 
