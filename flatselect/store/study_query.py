@@ -118,8 +118,8 @@ class _Asking:
             if question.columns is not None:
                 raise StoreError("--columns: groups have the columns of --group-by and --agg; leave it out")
             return self._read(self._select_groups().where(*conditions))
-        keys = [self._view.c.trial_id] + ([CURVES.c.epoch] if question.of_epochs else [])
-        keys = [key.label(f"_key_{key.name}") for key in keys]
+        key_columns = [self._view.c.trial_id] + ([CURVES.c.epoch] if question.of_epochs else [])
+        keys = [column.label(f"_key_{column.name}") for column in key_columns]
         shown = self._choose_columns()
         columns = [*keys, *(column.label(name) for name, column in shown.items() if column is not None)]
         statement = select(*columns).where(*conditions).order_by(*self._make_order())

@@ -312,7 +312,7 @@ class StudyWriter:
             value["trial_number"]
             for statement, values in rows
             for value in values
-            if statement.table.name in (MeasurementRow.__tablename__, PredictionRow.__tablename__)
+            if statement.table in (MeasurementRow.__table__, PredictionRow.__table__)
         }
         keys = [{"of_study": self.study_uid, "of_trial": number} for number in sorted(changed)]
         return [(make_refresh(self._engine.dialect.name), keys)] if keys else []

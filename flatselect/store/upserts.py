@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-GatheredRows = tuple[Executable, Sequence[Mapping[str, Any]]]
+GatheredRows = tuple[Insert, Sequence[Mapping[str, Any]]]
 """A statement with the rows it is to be executed with."""
 
 

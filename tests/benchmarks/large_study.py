@@ -5,7 +5,6 @@ has the parameters and the curve of its original, with all scores times a factor
 """
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from noop_trials import make_study, noop_workers
@@ -31,9 +30,12 @@ _COPIES = Table(
     prefixes=["TEMPORARY"],
 )
 _FACTOR = 0.9 + (_COPIES.c.number * 7919 % 10007) / literal(100070.0)
+_MEASURED = {"train_score", "holdout_score", "relative_gap_flatness", "hessian_trace"}
+_PREDICTED = {"gap", "gap_low", "gap_high", "score", "score_low", "score_high"}
 _SCORES = {
-    "flatselect_measurements": {"train_score", "holdout_score", "relative_gap_flatness", "hessian_trace"},
-    "flatselect_predictions": {"gap", "gap_low", "gap_high", "score", "score_low", "score_high"},
+    "flatselect_measurements": _MEASURED,
+    "flatselect_predictions": _PREDICTED,
+    "flatselect_standings": _MEASURED | _PREDICTED,
     "flatselect_audits": {"score"},
     "trial_values": {"value"},
     "trial_intermediate_values": {"intermediate_value"},

@@ -3,8 +3,8 @@
     python tests/store/released/write_dump.py 0004
     python tests/store/released/write_dump.py 0001 --set pruner.name=median    # else nothing was pruned
 
-For a version that is gone: `git archive COMMIT | tar x -C FOLDER`, and this with PYTHONPATH=FOLDER. The dumps of 0001 to
-0003 were made so from the last commit before the next revision. Names of machine and folders are replaced.
+For a version that is gone: `git archive COMMIT | tar x -C FOLDER`, and this with PYTHONPATH=FOLDER. The dumps were made
+so from the last commit before the next revision. Names of machine and folders are replaced.
 """
 
 import json
