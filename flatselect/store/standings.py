@@ -1,8 +1,8 @@
 """What stands for a trial: one row of `flatselect_standings` each, made of its measurements and predictions.
 
-Of a hundred epochs, views and frames show the last one at which flatness was measured: to look for it, and for its
-prediction, in tables of a million rows took a second a question. Rows are made anew, not counted up, so that writing an
-epoch twice, or again after a crash, comes to the same.
+Views and frames show one epoch of a trial: to look for it, and for its prediction, in tables of a million rows took a
+second a question. Rows are made anew, not counted up, in the transaction that writes what they are made of: an epoch
+that is written twice, or again after a crash, comes to the same.
 """
 
 from functools import cache

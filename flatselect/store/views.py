@@ -81,6 +81,7 @@ _LAST_ATTEMPTS = """
   SELECT k.* FROM flatselect_attempts k WHERE NOT EXISTS (SELECT 1 FROM flatselect_attempts x
     WHERE x.study_uid = k.study_uid AND x.trial_number = k.trial_number AND x.attempt > k.attempt)"""
 
+# What an earlier calibrator said of a trial does not count.
 _STANDING = ",\n  ".join(
     f"CASE WHEN m.calibrator_uid = l.uid THEN m.{column} END AS {name}"
     for column, name in {

@@ -1,23 +1,25 @@
-"""What questions to a large study database take, beside `optuna.Study.trials_dataframe()` on the same trials.
+"""What questions to a large study take, beside `optuna.Study.trials_dataframe()` of the same trials.
 
-python tests/benchmarks/store.py [--trials 10000] [--epochs 100]            # SQLite in a temporary folder
-python tests/benchmarks/store.py --database postgresql                      # a server of its own, which pip installed
-python tests/benchmarks/store.py --url postgresql://USER:PASSWORD@HOST/DB   # an empty database; what is made stays
-python tests/benchmarks/store.py --url sqlite:////tmp/large.db --keep       # the study that was made before is asked
+python tests/benchmarks/store.py [--trials 10000] [--epochs 100]                # SQLite in a temporary folder
+python tests/benchmarks/store.py --database postgresql                          # a server that pip has installed
+python tests/benchmarks/store.py --url postgresql://USER:PASSWORD@HOST/DB       # an empty database; what is made stays
+python tests/benchmarks/store.py --url sqlite:////tmp/large.db --made           # one that was made so before
 
-All trials are of one study, complete, and every epoch is measured, predicted and reported to Optuna. Times are
-wall-clock milliseconds, the median of --repeats, on an open connection; what is asked first is asked once before.
+All trials are of one study and complete; each epoch is measured, predicted and reported to Optuna. Times are
+milliseconds, the median of --repeats, after a first one that does not count: by the clock, and of this process's CPU,
+which others on the machine disturb less (SQLite works in this process, PostgreSQL does not).
+
 PostgreSQL: pip install 'flatselect[test]'
 """
 
 import argparse
 import contextlib
 import platform
-import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import optuna
@@ -30,6 +32,7 @@ from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_st
 from flatselect.store.study_query import Question, ask
 from flatselect.store.study_reader import find_study
 
+OPTUNAS = "Optuna's trials_dataframe()"
 QUESTIONS = {
     "where, sort, limit": Question("predicted_test_score > 0.5", "-predicted_test_score", limit=20),
     "where of a parameter, sort, limit": Question("width >= 16 and block = 'plain'", "-predicted_test_score", limit=20),
@@ -58,18 +61,34 @@ def postgresql_server() -> Iterator[str]:
     server.cleanup()
 
 
-def measure(ask_once: Callable[[], Any], repeats: int) -> float:
-    """Milliseconds, the median."""
-    seconds = []
+def measure(ask_once: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """Milliseconds by the clock and of CPU time, the medians."""
+    taken = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        clock, cpu = time.perf_counter(), time.process_time()
         ask_once()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+        taken.append((time.perf_counter() - clock, time.process_time() - cpu))
+    return 1000 * statistics.median(clock for clock, _ in taken), 1000 * statistics.median(cpu for _, cpu in taken)
 
 
-def open_and_close(url: str) -> None:
-    flatselect.open_study(url, "noop").close()
+def list_questions(stack: contextlib.ExitStack, url: str) -> dict[str, Callable[[], Any]]:
+    study = stack.enter_context(flatselect.open_study(url, "noop"))
+    reader = stack.enter_context(contextlib.closing(find_study(make_engine(url, create=False), "noop")))
+    engine, uids = reader.engine, [reader.study_uid]
+
+    def execute(statement: str) -> None:
+        with open_transaction(engine) as connection:
+            connection.exec_driver_sql(statement).all()
+
+    return {
+        "open_study": lambda: flatselect.open_study(url, "noop").close(),
+        **{name: partial(ask, engine, uids, question) for name, question in QUESTIONS.items()},
+        **{name: partial(execute, statement) for name, statement in STATEMENTS.items()},
+        "trials(columns=[two])": lambda: study.trials(columns=["number", "param_width"]),
+        "best()": study.best,
+        "ranking()": study.ranking,
+        "trials()": study.trials,
+    }
 
 
 def read_optunas_frame(url: str) -> None:
@@ -78,45 +97,15 @@ def read_optunas_frame(url: str) -> None:
     close_optuna_storage(storage)
 
 
-def measure_all(url: str, repeats: int, with_optuna: bool) -> Iterator[tuple[str, float]]:
-    engine = make_engine(url, create=False)
-    reader = find_study(engine, "noop")
-    yield "open the study", measure(lambda: open_and_close(url), repeats)
-    for name, question in QUESTIONS.items():
-        ask(engine, [reader.study_uid], question)
-        yield name, measure(lambda question=question: ask(engine, [reader.study_uid], question), repeats)
-    for name, statement in STATEMENTS.items():
-
-        def execute(statement: str = statement) -> None:
-            with open_transaction(engine) as connection:
-                connection.exec_driver_sql(statement).all()
-
-        execute()
-        yield name, measure(execute, repeats)
-    reader.close()
-    with flatselect.open_study(url, "noop") as study:
-        yield "trials(), some columns", measure(lambda: study.trials(columns=["number", "param_width"]), repeats)
-        yield "best()", measure(study.best, repeats)
-        yield "ranking()", measure(study.ranking, repeats)
-        yield "trials()", measure(study.trials, repeats)
-    if with_optuna:
-        yield "trials_dataframe() of Optuna", measure(lambda: read_optunas_frame(url), 1)
-
-
 def describe_database(url: str) -> str:
     engine = make_engine(url, create=False)
     with open_transaction(engine) as connection:
-        counts = [
-            connection.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar()
-            for table in ("trials", "flatselect_measurements", "flatselect_predictions")
-        ]
-        version = (
-            f"SQLite {sqlite3.sqlite_version}"
-            if engine.dialect.name == "sqlite"
-            else str(connection.exec_driver_sql("SHOW server_version").scalar())
-        )
+        tables = ("trials", "flatselect_measurements", "flatselect_predictions")
+        counts = [connection.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar() for table in tables]
+        ask_version = "SELECT sqlite_version()" if engine.dialect.name == "sqlite" else "SHOW server_version"
+        version = connection.exec_driver_sql(ask_version).scalar()
     engine.dispose()
-    return "{}: {:,} trials, {:,} measurements, {:,} predictions".format(version, *counts)
+    return "{} {}: {:,} trials, {:,} measurements, {:,} predictions".format(engine.dialect.name, version, *counts)
 
 
 def main() -> None:
@@ -125,9 +114,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--url")
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--made", action="store_true")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--without-optuna", action="store_true")
+    parser.add_argument("--without-optuna", action="store_true", help="whose frame takes a minute")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with contextlib.ExitStack() as stack:
@@ -136,13 +125,25 @@ def main() -> None:
         if url is None and options.database == "postgresql":
             url = stack.enter_context(postgresql_server())
         url = url or f"sqlite:///{folder}/large.db"
-        if not options.keep:
-            make_large_study(url, folder, options.trials, options.epochs, lambda n: print(f"{n:,} trials", flush=True))
-        print(f"{platform.processor() or platform.machine()}; {describe_database(url)}")
-        times: dict[str, float] = {}
-        for name, milliseconds in measure_all(url, options.repeats, not options.without_optuna):
-            times[name] = milliseconds
-            print(f"  {name:36s} {milliseconds:10.1f} ms", flush=True)
+        if not options.made:
+            make_large_study(url, folder, options.trials, options.epochs, partial(show, options.trials))
+            print()
+        print(f"{describe_database(url)}; optuna {optuna.__version__}, Python {platform.python_version()}")
+        ways = list_questions(stack, url)
+        times = {}
+        for name, ask_once in ways.items():
+            ask_once()
+            times[name] = measure(ask_once, options.repeats)
+            print(f"{name:38s} {times[name][0]:9.1f} ms, {times[name][1]:9.1f} of CPU", flush=True)
+        if not options.without_optuna:
+            frame = measure(lambda: read_optunas_frame(url), 1)
+            print(f"{OPTUNAS:38s} {frame[0]:9.1f} ms, {frame[1]:9.1f} of CPU; times as long as")
+            for name, (clock, _) in times.items():
+                print(f"  {name:36s} {frame[0] / clock:9.1f}")
+
+
+def show(n_wanted: int, n_trials: int) -> None:
+    print(f"\rmaking {n_trials:,} of {n_wanted:,} trials", end="", flush=True)
 
 
 if __name__ == "__main__":

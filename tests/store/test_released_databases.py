@@ -14,7 +14,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import MetaData, create_engine, text
+from sqlalchemy import MetaData, create_engine, delete, select, text
 
 import flatselect
 from flatselect.cli.main import cli
@@ -23,6 +23,8 @@ from flatselect.store.engine import make_engine, open_transaction
 from flatselect.store.migrate import HEAD_REVISION, read_schema_version
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.read_only_sql import read_sql
+from flatselect.store.standings import make_refresh
+from flatselect.store.tables import StandingRow
 
 RELEASED = Path(__file__).parent / "released"
 VERSIONS = sorted(path.stem for path in RELEASED.glob("*.sql"))
@@ -96,6 +98,19 @@ def test_query_says_what_it_said(released_url, version, said):
         assert [{name: record[name] for name in old} for old, record in zip(said, found, strict=True)] == said
     assert read_schema_version(engine) == HEAD_REVISION
     engine.dispose()
+
+
+def test_what_an_upgrade_makes_of_measurements_is_what_a_driver_makes(released_url):
+    with flatselect.open_study(released_url) as study:
+        engine, uid = study._reader.engine, study._reader.study_uid
+        with open_transaction(engine) as connection:
+            chosen = select(StandingRow.__table__).order_by(StandingRow.trial_number)
+            upgraded = connection.execute(chosen).all()
+            connection.execute(delete(StandingRow))
+            keys = [{"of_study": uid, "of_trial": row.trial_number} for row in upgraded]
+            connection.execute(make_refresh(engine.dialect.name), keys)
+            assert connection.execute(chosen).all() == upgraded
+    assert len([row for row in upgraded if row.calibrator_uid]) >= 2
 
 
 def test_frames_and_views_hold_what_was_written(released_url, version, said, tmp_path):
