@@ -22,16 +22,19 @@ _PREDICTED = ("calibrator_uid", "gap", "gap_low", "gap_high", "score", "score_lo
 
 
 @cache
-def make_refresh(dialect: str) -> Any:
-    """A statement that makes the row of the trial `of_trial` of the study `of_study` anew."""
-    made = _select_standing()
+def make_refresh(dialect: str, *, of_all_trials: bool = False) -> Any:
+    """A statement that makes the row of the trial `of_trial`, or of every trial, of the study `of_study` anew."""
+    made = _select_standings(of_all_trials)
     names = [column.name for column in made.selected_columns]
     statement = choose_insert(dialect)(StandingRow).from_select(names, made)
     replaced = {name: statement.excluded[name] for name in names if name not in _KEY}
     return statement.on_conflict_do_update(index_elements=_KEY, set_=replaced)
 
 
-def _select_standing() -> Select[Any]:
+def _select_standings(of_all_trials: bool) -> Select[Any]:
+    is_chosen = MeasurementRow.study_uid == bindparam("of_study")
+    if not of_all_trials:
+        is_chosen &= MeasurementRow.trial_number == bindparam("of_trial")
     seconds = func.coalesce(MeasurementRow.train_seconds, 0.0) + func.coalesce(MeasurementRow.measure_seconds, 0.0)
     measured = case((MeasurementRow.relative_gap_flatness.is_not(None), MeasurementRow.epoch))
     of_trial = (
@@ -42,7 +45,7 @@ def _select_standing() -> Select[Any]:
             func.coalesce(func.max(measured), func.max(MeasurementRow.epoch)).label("epoch"),
             func.sum(seconds).label("seconds"),
         )
-        .where(MeasurementRow.study_uid == bindparam("of_study"), MeasurementRow.trial_number == bindparam("of_trial"))
+        .where(is_chosen)
         .group_by(MeasurementRow.study_uid, MeasurementRow.trial_number)
         .subquery()
     )

@@ -149,6 +149,9 @@ class StudyWriter:
                 "config": dict(config),
             }
             connection.execute(insert(RunRow).values(values))
+            # A driver of an older version may have gone on after a newer one had upgraded its database.
+            refresh = make_refresh(self._engine.dialect.name, of_all_trials=True)
+            connection.execute(refresh, {"of_study": self.study_uid})
 
         run_transaction(self._engine, enter)
         return run_uid

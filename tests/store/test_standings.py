@@ -2,7 +2,7 @@
 
 import pytest
 from recorded_study import measure, record_study
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from flatselect.records import Prediction
 from flatselect.store.engine import make_engine, open_transaction
@@ -68,6 +68,16 @@ def test_what_is_gathered_is_written_with_what_follows_of_it(reader, writer):
         for statement, values in rows:
             connection.execute(statement, list(values))
     assert read(reader, 8) == [5, 5, 5.0, 1 / 9 + 5, 0.4]
+
+
+def test_a_run_makes_up_for_what_a_driver_of_an_older_version_wrote(reader, writer):
+    before = [read(reader, number) for number in range(9)]
+    with open_transaction(reader.engine) as connection:
+        connection.execute(delete(StandingRow).where(StandingRow.trial_number < 3))
+        connection.execute(update(StandingRow).values(score=None, epochs=1))
+    assert [read(reader, number) for number in range(9)] != before
+    writer.start_run("host", 1, "inline", {}, {})
+    assert [read(reader, number) for number in range(9)] == before
 
 
 def test_it_goes_with_its_study(reader):
