@@ -17,7 +17,8 @@ Examples:
   flatselect sql "SELECT * FROM flatselect_curves WHERE trial = 7" digits --csv > curve.csv
 
 docs/database.md describes the views (flatselect_trials, flatselect_curves, flatselect_params,
-flatselect_ranking) and the tables. Nothing is ever written."""
+flatselect_ranking) and the tables. The SELECT cannot write; before it, views that are missing are
+made, and a database of an older flatselect is upgraded, where that may be written."""
 
 
 @click.command("sql", epilog=_EPILOG)

@@ -111,11 +111,17 @@ def open_sqlite_read_only(path: Path) -> sqlite3.Connection:
     Where no lock can be made beside the file, it is read as one that nobody changes.
     """
     options = "mode=ro"
-    if is_read_only(path) and not path.with_name(f"{path.name}-wal").exists():
+    if is_read_only(path) and not _has_log(path):
         options += "&immutable=1"
     return sqlite3.connect(
         f"file:{urllib.parse.quote(str(path))}?{options}", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
     )
+
+
+def _has_log(path: Path) -> bool:
+    """Whether a SQLite file lacks what a search, at work or interrupted, has written beside it."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def parse_url(url: str) -> URL:
@@ -230,7 +236,7 @@ def _translate_errors(engine: Engine) -> Iterator[None]:
         raise  # a mistake of the caller, not the database's
     except DBAPIError as error:
         reason = describe_cause(error)
-        raise StoreError(f"{show_url(engine)}: {reason}{_advise(error, reason)}") from error
+        raise StoreError(f"{show_url(engine)}: {reason}{_advise(error, reason, engine)}") from error
 
 
 def _show(url: URL) -> str:
@@ -250,9 +256,11 @@ def _check_sqlite_file(path: Path, create: bool) -> None:
 
 
 def _set_up_postgresql(connection: DBAPIConnection, _record: object) -> None:
-    """What a process that hangs in a transaction (stopped, or its machine sleeps) has locked, others get in time."""
     with contextlib.closing(connection.cursor()) as cursor:
+        # What a process that hangs in a transaction (stopped, or its machine sleeps) has locked, others get in time.
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{_HUNG_SECONDS}s'")
+        # A server that compiles what the views ask takes longer for that than for the answer.
+        cursor.execute("SET jit = off")
     connection.commit()
 
 
@@ -267,13 +275,20 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _advise(error: DBAPIError, reason: str) -> str:
+def _advise(error: DBAPIError, reason: str, engine: Engine) -> str:
     """What to do about a database's complaint."""
     if not isinstance(error.orig, sqlite3.Error):
         is_connection = isinstance(error, OperationalError)
         return "; is the server running, and are host, database, user and password right?" if is_connection else ""
     if "not a database" in reason:
         return "; the file is something else: give another path"
+    path = Path(str(engine.url.database))
+    if "unable to open" in reason and _has_log(path) and not os.access(path.parent, os.W_OK):
+        return (
+            f"; an interrupted search left {path.name}-wal, which can be read only where a file can be made beside it: "
+            f"copy {path.name} and {path.name}-wal into a folder of your own and ask the copy, or have its owner "
+            "ask it once"
+        )
     if "unable to open" in reason or "readonly" in reason:
         return "; SQLite needs write permission on the file and on its folder, readers too"
     return ""

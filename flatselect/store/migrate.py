@@ -4,13 +4,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from flatselect.errors import StoreError
-from flatselect.store.engine import make_engine, open_transaction, show_url
+from flatselect.store.engine import is_shared, make_engine, open_transaction, show_url
+from flatselect.store.patience import describe_cause
 from flatselect.store.tables import TABLE_PREFIX
 from flatselect.store.views import create_views, drop_views, has_views
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 _VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
 _LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
 
@@ -19,20 +21,34 @@ def ensure_schema(engine: Engine) -> None:
     """Makes our tables and views, or upgrades them; quick where nothing is to be done. Optuna's tables are not touched.
 
     Raises:
-        StoreError: The database was made by a newer flatselect.
+        StoreError: The database was made by a newer flatselect, or by an older one and may not be written.
     """
     with open_transaction(engine) as connection:
         if _is_current(connection):
             return
-    with open_transaction(engine) as connection:
-        _lock(connection)
-        if _is_current(connection):  # another process may have been first
-            return
-        config = _make_config(connection)
-        _check_known(_read_revision(connection), config, engine)
-        drop_views(connection)
-        command.upgrade(config, "head")
-        create_views(connection)
+        found = _read_revision(connection)
+    try:
+        with open_transaction(engine) as connection:
+            _upgrade(connection, engine)
+    except StoreError as error:
+        if found in (None, HEAD_REVISION) or not isinstance(error.__cause__, DBAPIError):
+            raise
+        raise StoreError(
+            f"{show_url(engine)}: made by an older flatselect (tables of version {found}), and could not be upgraded "
+            f"to version {HEAD_REVISION}: {describe_cause(error.__cause__)}; have someone who may write it run "
+            "`flatselect studies` on it" + (", or ask a copy of your own" if not is_shared(engine) else "")
+        ) from error.__cause__
+
+
+def _upgrade(connection: Connection, engine: Engine) -> None:
+    _lock(connection)
+    if _is_current(connection):  # another process may have been first
+        return
+    config = _make_config(connection)
+    _check_known(_read_revision(connection), config, engine)
+    drop_views(connection)
+    command.upgrade(config, "head")
+    create_views(connection)
 
 
 def has_schema(engine: Engine) -> bool:

@@ -22,6 +22,7 @@ _ALLOWED = {
 def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
     """The column names and the rows that one SELECT gives.
 
+    The statement cannot write; before it, tables of an older version are upgraded and missing views made, if they may.
     SQLite's file is opened read-only, and the connection allows nothing but reading: no other file is made or attached.
     PostgreSQL gets a cursor's SELECT in a read-only transaction: one statement, which is no other.
 
@@ -31,9 +32,12 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
     if "\x00" in sql or not sql.strip():
         raise StoreError(f"{sql!r}: expected one SELECT")
     engine = make_engine(url, create=False)
+    outdated: StoreError | None = None
     try:
-        with contextlib.suppress(StoreError):  # a file that cannot be written, of an older version: without views
+        try:
             ensure_schema(engine)
+        except StoreError as error:  # its tables may be asked all the same
+            outdated = error
         if engine.dialect.name != "sqlite":
             with _read_postgresql(url, sql) as found:
                 yield found
@@ -41,6 +45,8 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
         # The last to close a file removes SQLite's files beside it, which who may not write cannot.
         with engine.connect(), contextlib.closing(open_sqlite_read_only(Path(str(engine.url.database)))) as connection:
             yield _read_sqlite(connection, sql)
+    except StoreError as error:
+        raise (StoreError(f"{error} ({outdated})") if outdated else error) from None
     finally:
         engine.dispose()
 

@@ -102,8 +102,11 @@ class StudyFrames:
 
     def ranking(self) -> pd.DataFrame:
         """The ranked trials, best predicted test score first."""
+        return self._read_ranking(None)
+
+    def _read_ranking(self, limit: int | None) -> pd.DataFrame:
         dtypes = _list_dtypes(RANKING)
-        statement = select(*(RANKING.c[name] for name in dtypes)).order_by(RANKING.c.rank)
+        statement = select(*(RANKING.c[name] for name in dtypes)).order_by(RANKING.c.rank).limit(limit)
         with open_transaction(self._reader.engine) as connection:
             rows = connection.execute(statement.where(RANKING.c.study_uid == self._reader.study_uid))
             return _make_frame([dict(row._mapping) for row in rows], dtypes)
@@ -114,7 +117,7 @@ class StudyFrames:
         Raises:
             StoreError: No trial is ranked yet.
         """
-        ranking = self.ranking()
+        ranking = self._read_ranking(1)
         if ranking.empty:
             raise StoreError(f"study {self._reader.name()!r}: no trial is complete yet, so none is the best")
         return self.trials(f"number = {ranking['number'].iloc[0]}").iloc[0]

@@ -3,15 +3,17 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    Connection,
     DateTime,
     Double,
     Engine,
@@ -49,6 +51,7 @@ from flatselect.store.expressions import (
 from flatselect.store.view_columns import CURVES, KEY_COLUMNS, OPTUNA_TRIALS, PARAMS, TRIALS
 
 _PREFIX = "param_"
+_FEW = 1000
 _TRIAL_PARAMS = make_table(
     "trial_params", make_column("trial_id"), make_column("param_name"), make_column("distribution_json")
 )
@@ -115,39 +118,63 @@ class _Asking:
             if question.columns is not None:
                 raise StoreError("--columns: groups have the columns of --group-by and --agg; leave it out")
             return self._read(self._select_groups().where(*conditions))
-        statement = select(*self._choose_columns()).where(*conditions).order_by(*self._make_order())
+        key_columns = [self._view.c.trial_id] + ([CURVES.c.epoch] if question.of_epochs else [])
+        keys = [column.label(f"_key_{column.name}") for column in key_columns]
+        shown = self._choose_columns()
+        columns = [*keys, *(column.label(name) for name, column in shown.items() if column is not None)]
+        statement = select(*columns).where(*conditions).order_by(*self._make_order())
         if question.limit is None:
-            return self._read(statement)
-        # In two steps, as some columns take long to make: only for the rows that are shown.
-        keys = [self._view.c.trial_id] + ([CURVES.c.epoch] if question.of_epochs else [])
-        chosen = statement.with_only_columns(*keys).limit(question.limit)
-        order = {tuple(row.values()): position for position, row in enumerate(self._read(chosen))}
-        wanted = select(*(key.label(f"_key_{key.name}") for key in keys), *self._choose_columns()).where(
-            self._view.c.trial_id.in_(sorted({key[0] for key in order}))
-        )
-        rows = [(order.get(tuple(row.pop(f"_key_{key.name}") for key in keys)), row) for row in self._read(wanted)]
-        return [row for _, row in sorted(((p, row) for p, row in rows if p is not None), key=lambda pair: pair[0])]
+            rows = self._read(statement)
+        else:
+            # In two steps, as some columns take long to make: only for the rows that are shown.
+            found = self._read(statement.with_only_columns(*keys).limit(question.limit))
+            order = {tuple(row.values()): position for position, row in enumerate(found)}
+            of_found = self._view.c.trial_id.in_(sorted({key[0] for key in order}))
+            placed = [
+                (order.get(tuple(row[key.name] for key in keys)), row)
+                for row in self._read(select(*columns).where(of_found))
+            ]
+            rows = [row for _, row in sorted(((p, row) for p, row in placed if p is not None), key=itemgetter(0))]
+        return list(self._add_params(rows, shown))
+
+    def _add_params(
+        self, rows: Sequence[dict[str, Any]], shown: Mapping[str, ColumnElement[Any] | None]
+    ) -> Iterator[dict[str, Any]]:
+        """The rows with the parameters among what is shown, as Optuna has them, of whatever kind.
+
+        They are read by a statement of their own: a subquery for each row and parameter took most of the time.
+        """
+        params = {name: self._find_param(name) for name, column in shown.items() if column is None}
+        values: dict[tuple[int, str], Any] = {}
+        if params:
+            statement = select(PARAMS).where(PARAMS.c.name.in_(sorted({str(param) for param in params.values()})))
+            if len(rows) <= _FEW:
+                statement = statement.where(PARAMS.c.trial_id.in_({row["_key_trial_id"] for row in rows}))
+            else:
+                of_studies = select(OPTUNA_TRIALS.c.trial_id).where(OPTUNA_TRIALS.c.study_uid.in_(self._uids))
+                statement = statement.where(PARAMS.c.trial_id.in_(of_studies))
+            values = {(row["trial_id"], row["name"]): row["value"] for row in self._read(statement)}
+        for row in rows:
+            trial_id = row["_key_trial_id"]
+            yield {name: row[name] if name in row else values.get((trial_id, str(params[name]))) for name in shown}
 
     def _read(self, statement: Select[Any]) -> list[dict[str, Any]]:
-        return run_transaction(
-            self._engine, lambda connection: [dict(row._mapping) for row in connection.execute(statement)]
-        )
+        def read(connection: Connection) -> list[dict[str, Any]]:
+            found = connection.execute(statement)
+            names = tuple(found.keys())
+            return [dict(zip(names, row, strict=True)) for row in found]
 
-    def _choose_columns(self) -> list[ColumnElement[Any]]:
+        return run_transaction(self._engine, read)
+
+    def _choose_columns(self) -> dict[str, ColumnElement[Any] | None]:
+        """By name, what is shown; None for a parameter."""
         if self._question.columns is None:
-            return [column for column in self._view.c if column.name not in KEY_COLUMNS]
-        names = parse_names(self._question.columns)
+            return {column.name: column for column in self._view.c if column.name not in KEY_COLUMNS}
+        names = dict.fromkeys(parse_names(self._question.columns))
         if not names:
             raise StoreError("--columns: is empty; give names, or leave it out for all")
-        return [self._show(name).label(name) for name in dict.fromkeys(names)]
-
-    def _show(self, name: str) -> ColumnElement[Any]:
-        """As `_find`; a parameter as Optuna has it, of whatever kind."""
-        column = self._find(name)
-        if name in self._view.c:
-            return column
-        of_trial = (PARAMS.c.trial_id == self._view.c.trial_id) & (PARAMS.c.name == self._find_param(name))
-        return select(PARAMS.c.value).where(of_trial).correlate(self._view).scalar_subquery()
+        found = {name: self._find(name) for name in names}
+        return {name: column if name in self._view.c else None for name, column in found.items()}
 
     def _find_param(self, name: str) -> str | None:
         forms = (name, name.removeprefix(_PREFIX), name.removeprefix("params."))

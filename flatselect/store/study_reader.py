@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Engine, Row, case, func, inspect, select
+from sqlalchemy import Connection, Engine, Row, func, inspect, select
 
 from flatselect.errors import StoreError
 from flatselect.records import EpochMeasurement, Failure, Prediction, TrialRecord, TrialState
@@ -36,6 +36,7 @@ from flatselect.store.tables import (
     MeasurementRow,
     PredictionRow,
     RunRow,
+    StandingRow,
     StudyRow,
 )
 
@@ -268,46 +269,29 @@ class StudyReader:
 
     def _read_last_epochs(self) -> dict[int, tuple[int, float, EpochMeasurement, Prediction | None]]:
         """By trial: epochs trained, seconds spent, the measurement that stands for it, and the prediction of that."""
-        row = MeasurementRow
-        of_trial = (
-            select(
-                row.trial_number,
-                func.max(row.epoch).label("epochs"),
-                func.sum(func.coalesce(row.train_seconds, 0) + func.coalesce(row.measure_seconds, 0)).label("seconds"),
-                func.coalesce(
-                    func.max(case((row.relative_gap_flatness.is_not(None), row.epoch))), func.max(row.epoch)
-                ).label("shown_epoch"),
-            )
-            .where(row.study_uid == self.study_uid)
-            .group_by(row.trial_number)
-            .subquery()
+        row, standing = MeasurementRow, StandingRow
+        is_shown = (
+            (row.study_uid == standing.study_uid)
+            & (row.trial_number == standing.trial_number)
+            & (row.epoch == standing.epoch)
         )
-        said = PredictionRow
         statement = (
             select(
-                of_trial.c.epochs, of_trial.c.seconds, row.__table__,
-                said.gap, said.gap_low, said.gap_high, said.score, said.score_low, said.score_high, said.extrapolation,
+                row.__table__, standing.epochs, standing.seconds, standing.calibrator_uid,
+                standing.gap, standing.gap_low, standing.gap_high,
+                standing.score, standing.score_low, standing.score_high, standing.extrapolation,
             )
-            .join(
-                of_trial,
-                (row.trial_number == of_trial.c.trial_number)
-                & (row.epoch == of_trial.c.shown_epoch)
-                & (row.study_uid == self.study_uid),
-            )
-            .outerjoin(
-                said,
-                (said.study_uid == self.study_uid)
-                & (said.trial_number == row.trial_number)
-                & (said.epoch == row.epoch)
-                & (said.calibrator_uid == self._find_predicting_calibrator()),
-            )
+            .join(standing, is_shown)
+            .where(standing.study_uid == self.study_uid)
         )  # fmt: skip
+        calibrator = self._find_predicting_calibrator()
+        # What an earlier calibrator said of a trial does not count.
         return {
             r.trial_number: (
                 r.epochs,
-                float(r.seconds),
+                r.seconds,
                 make_measurement(r),
-                None if r.extrapolation is None else make_prediction(r),
+                make_prediction(r) if r.calibrator_uid is not None and r.calibrator_uid == calibrator else None,
             )
             for r in self._read(statement)
         }

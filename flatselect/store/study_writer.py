@@ -25,6 +25,7 @@ from flatselect.store.row_conversion import (
     select_runs,
 )
 from flatselect.store.run_records import AttemptOutcome, RunRecord
+from flatselect.store.standings import make_refresh
 from flatselect.store.tables import (
     AttemptRow,
     AuditRow,
@@ -94,6 +95,7 @@ class StudyWriter:
             yield gathered
         finally:
             self._gathered = None
+        gathered += self._refresh_standings(gathered)
 
     @property
     def is_shared(self) -> bool:
@@ -147,6 +149,9 @@ class StudyWriter:
                 "config": dict(config),
             }
             connection.execute(insert(RunRow).values(values))
+            # A driver of an older version may have gone on after a newer one had upgraded its database.
+            refresh = make_refresh(self._engine.dialect.name, of_all_trials=True)
+            connection.execute(refresh, {"of_study": self.study_uid})
 
         run_transaction(self._engine, enter)
         return run_uid
@@ -223,7 +228,7 @@ class StudyWriter:
             "pruned_because": pruned_because,
         }
         key = {"of_study": self.study_uid, "of_trial": trial_number, "of_attempt": attempt}
-        self._execute(_END_ATTEMPT, [{**key, **values}])
+        self._execute(_END_ATTEMPT, {**key, **values})
 
     def add_measurements(self, trial_number: int, attempt: int, measurements: Sequence[EpochMeasurement]) -> None:
         """Adds epochs of a trial; an epoch that is there already stays as it is, whichever attempt sent it."""
@@ -292,13 +297,30 @@ class StudyWriter:
         key = tuple(column.name for column in row.__table__.primary_key) if replace else ()
         replaced = tuple(name for name in values[0] if name not in key) if replace else ()
         table = row.metadata.tables[row.__tablename__]
-        statement = make_upsert(table, self._engine.dialect.name, key, replaced)
+        rows: list[GatheredRows] = [(make_upsert(table, self._engine.dialect.name, key, replaced), values)]
         if self._gathered is not None:
-            self._gathered.append((statement, values))
-        else:
-            self._execute(statement, list(values))
+            self._gathered += rows
+            return
+        rows += self._refresh_standings(rows)
 
-    def _execute(self, statement: Executable, values: list[Mapping[str, Any]] | None = None) -> int:
+        def write(connection: Connection) -> None:
+            for statement, written in rows:
+                connection.execute(statement, list(written))
+
+        run_transaction(self._engine, write, self._patience)
+
+    def _refresh_standings(self, rows: Sequence[GatheredRows]) -> list[GatheredRows]:
+        """To be executed after rows were written, in the same transaction: what follows of them."""
+        changed = {
+            value["trial_number"]
+            for statement, values in rows
+            for value in values
+            if statement.table in (MeasurementRow.__table__, PredictionRow.__table__)
+        }
+        keys = [{"of_study": self.study_uid, "of_trial": number} for number in sorted(changed)]
+        return [(make_refresh(self._engine.dialect.name), keys)] if keys else []
+
+    def _execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
         """Executes one statement in a transaction of its own; returns the number of rows it changed."""
         return run_transaction(
             self._engine, lambda connection: int(connection.execute(statement, values).rowcount), self._patience

@@ -145,6 +145,40 @@ class PredictionRow(Base):
     extrapolation: Mapped[bool]
 
 
+class StandingRow(Base):
+    """What stands for a trial: its last epoch at which flatness was measured (the last, where none was).
+
+    `seconds` and `epochs` are of all its measurements, the prediction is by the latest calibrator that has said
+    something of this epoch. It holds nothing that the two tables above do not: `standings.py` makes it of them.
+    """
+
+    __tablename__ = "flatselect_standings"
+
+    study_uid: Mapped[str] = _study_uid(primary_key=True)
+    trial_number: Mapped[int] = mapped_column(primary_key=True)
+    epochs: Mapped[int]
+    seconds: Mapped[float]
+    epoch: Mapped[int]
+    n_train_images: Mapped[int]
+    n_parameters: Mapped[int] = mapped_column(BigInteger)
+    latency_ms: Mapped[float | None]
+    train_score: Mapped[float | None]
+    train_loss: Mapped[float | None]
+    holdout_score: Mapped[float | None]
+    relative_gap_flatness: Mapped[float | None]
+    hessian_trace: Mapped[float | None]
+    layer: Mapped[str | None]
+    exactness: Mapped[str | None]
+    calibrator_uid: Mapped[str | None]
+    gap: Mapped[float | None]
+    gap_low: Mapped[float | None]
+    gap_high: Mapped[float | None]
+    score: Mapped[float | None]
+    score_low: Mapped[float | None]
+    score_high: Mapped[float | None]
+    extrapolation: Mapped[bool | None]
+
+
 class CheckpointRow(Base):
     """The last checkpoint of a trial."""
 

@@ -4,11 +4,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-GatheredRows = tuple[Executable, Sequence[Mapping[str, Any]]]
+GatheredRows = tuple[Insert, Sequence[Mapping[str, Any]]]
 """A statement with the rows it is to be executed with."""
+
+
+def choose_insert(dialect: str) -> Any:
+    """SQLAlchemy's `insert` of a database, whose statements know ON CONFLICT."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 @cache
@@ -21,7 +26,7 @@ def make_upsert(table: Table, dialect: str, key: tuple[str, ...], replaced: tupl
         key: Columns that are unique together; none for any that are.
         replaced: With none, a row that is there already stays as it is.
     """
-    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    statement = choose_insert(dialect)(table)
     if not replaced:
         return statement.on_conflict_do_nothing(index_elements=key or None)
     return statement.on_conflict_do_update(

@@ -26,10 +26,10 @@ SELECT s.name AS study, s.uid AS study_uid, t.trial_id AS trial_id, CAST(t.numbe
     WHERE x.trial_id = t.trial_id AND x.key = 'flatselect:retries') AS retries,
   (SELECT {attribute_text} FROM trial_user_attributes x
     WHERE x.trial_id = t.trial_id AND x.key = 'flatselect:failure') AS failure
-FROM flatselect_studies s CROSS JOIN trials t
-WHERE t.study_id = (
-  SELECT MIN(a.study_id) FROM study_user_attributes a
-  WHERE a.key = 'flatselect:uid' AND a.value_json = '"' || s.uid || '"')"""
+FROM flatselect_studies s CROSS JOIN (
+  SELECT MIN(a.study_id) AS study_id, a.value_json AS uid_json FROM study_user_attributes a
+  WHERE a.key = 'flatselect:uid' GROUP BY a.value_json) i
+CROSS JOIN trials t WHERE i.uid_json = '"' || s.uid || '"' AND t.study_id = i.study_id"""
 
 _SQLITE_PARAMS = """
 SELECT trial_id, name,
@@ -77,8 +77,23 @@ _LATEST_CALIBRATORS = """
   WHERE k.id = (SELECT MAX(x.id) FROM flatselect_calibrators x WHERE x.study_uid = k.study_uid
     AND EXISTS (SELECT 1 FROM flatselect_predictions y WHERE y.calibrator_uid = x.uid))"""
 
-_OF_TRIAL = "x.study_uid = t.study_uid AND x.trial_number = t.number"
-_LAST_EPOCH = f"SELECT x.epoch FROM flatselect_measurements x WHERE {_OF_TRIAL}"
+_LAST_ATTEMPTS = """
+  SELECT k.* FROM flatselect_attempts k WHERE NOT EXISTS (SELECT 1 FROM flatselect_attempts x
+    WHERE x.study_uid = k.study_uid AND x.trial_number = k.trial_number AND x.attempt > k.attempt)"""
+
+# What an earlier calibrator said of a trial does not count.
+_STANDING = ",\n  ".join(
+    f"CASE WHEN m.calibrator_uid = l.uid THEN m.{column} END AS {name}"
+    for column, name in {
+        "gap": "predicted_test_gap",
+        "gap_low": "predicted_test_gap_low",
+        "gap_high": "predicted_test_gap_high",
+        "score": "predicted_test_score",
+        "score_low": "predicted_test_score_low",
+        "score_high": "predicted_test_score_high",
+        "extrapolation": "extrapolation",
+    }.items()
+)
 
 _TRIALS = f"""
 SELECT t.study AS study, t.number AS number, t.state AS state,
@@ -86,30 +101,23 @@ SELECT t.study AS study, t.number AS number, t.state AS state,
   COALESCE(a.model, '') AS model,
   COALESCE((SELECT {{object}} FROM flatselect_params x WHERE x.trial_id = t.trial_id), {{empty}}) AS params,
   COALESCE(a.attempt, 0) AS attempts,
-  {{greatest}}(COALESCE(({_LAST_EPOCH} ORDER BY x.epoch DESC LIMIT 1), 0), COALESCE(c.epoch, 0)) AS epochs,
-  COALESCE((SELECT SUM(COALESCE(x.train_seconds, 0) + COALESCE(x.measure_seconds, 0))
-    FROM flatselect_measurements x WHERE {_OF_TRIAL}), 0.0) AS seconds,
+  {{greatest}}(COALESCE(m.epochs, 0), COALESCE(c.epoch, 0)) AS epochs, COALESCE(m.seconds, 0.0) AS seconds,
   t.started_at AS started_at, t.ended_at AS ended_at, COALESCE(m.epoch, NULL) AS epoch,
-  COALESCE(m.n_train_images, NULL) AS n_train_images,
-  COALESCE(m.n_parameters, NULL) AS n_parameters,
-  {{latency}} AS latency_ms, COALESCE(m.train_score, NULL) AS train_score,
+  COALESCE(m.n_train_images, NULL) AS n_train_images, COALESCE(m.n_parameters, NULL) AS n_parameters,
+  COALESCE(m.latency_ms, NULL) AS latency_ms, COALESCE(m.train_score, NULL) AS train_score,
   COALESCE(m.train_loss, NULL) AS train_loss, COALESCE(m.holdout_score, NULL) AS holdout_score,
   COALESCE(m.train_score - m.holdout_score, NULL) AS test_gap,
   COALESCE(m.relative_gap_flatness, NULL) AS relative_gap_flatness,
   COALESCE(m.hessian_trace, NULL) AS hessian_trace, COALESCE(m.layer, NULL) AS layer,
   COALESCE(m.exactness, NULL) AS exactness,
-  {_PREDICTION}, COALESCE(u.score, NULL) AS audit_test_score, COALESCE(a.pruned_because, NULL) AS pruned_because,
+  {_STANDING},
+  COALESCE(u.score, NULL) AS audit_test_score, COALESCE(a.pruned_because, NULL) AS pruned_because,
   CASE WHEN t.state = 'FAIL' THEN COALESCE(a.failure_kind || ': ' || a.failure_message, t.failure) END AS failure,
   t.study_uid AS study_uid, t.trial_id AS trial_id
 FROM flatselect_optuna_trials t
-LEFT JOIN flatselect_attempts a ON a.study_uid = t.study_uid AND a.trial_number = t.number
-  AND a.attempt = (SELECT MAX(x.attempt) FROM flatselect_attempts x WHERE {_OF_TRIAL})
-LEFT JOIN flatselect_measurements m ON m.study_uid = t.study_uid AND m.trial_number = t.number
-  AND m.epoch = COALESCE(({_LAST_EPOCH} AND x.relative_gap_flatness IS NOT NULL ORDER BY x.epoch DESC LIMIT 1),
-    ({_LAST_EPOCH} ORDER BY x.epoch DESC LIMIT 1))
+LEFT JOIN ({_LAST_ATTEMPTS}) a ON a.study_uid = t.study_uid AND a.trial_number = t.number
+LEFT JOIN flatselect_standings m ON m.study_uid = t.study_uid AND m.trial_number = t.number
 LEFT JOIN ({_LATEST_CALIBRATORS}) l ON l.study_uid = t.study_uid
-LEFT JOIN flatselect_predictions p ON p.study_uid = t.study_uid AND p.trial_number = t.number
-  AND p.epoch = m.epoch AND p.calibrator_uid = l.uid
 LEFT JOIN flatselect_checkpoints c ON c.study_uid = t.study_uid AND c.trial_number = t.number
 LEFT JOIN flatselect_audits u ON u.study_uid = t.study_uid AND u.trial_number = t.number
 WHERE t.state <> 'WAITING'"""
@@ -156,14 +164,12 @@ _SQLITE_WORDS = {
     "object": "json_group_object(x.name, json(x.value))",
     "empty": "'{}'",
     "greatest": "MAX",
-    "latency": "json_extract(m.companions, '$.latency_ms')",
 }
 _POSTGRESQL_WORDS = {
     "false": "false",
     "object": "json_object_agg(x.name, x.value ORDER BY x.name)",
     "empty": "'{}'::json",
     "greatest": "GREATEST",
-    "latency": "(m.companions ->> 'latency_ms')::double precision",
 }
 
 

@@ -1,10 +1,5 @@
 """A SELECT of one's own: it reads, and cannot write, by whatever words."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from recorded_study import record_study
 
@@ -89,42 +84,3 @@ def test_what_is_no_select_is_refused_and_changes_nothing(url, sql, tmp_path, mo
     assert str(refused.value)
     assert read(url, everything)[1] == [(4, "digits")]
     assert list(tmp_path.iterdir()) == []
-
-
-NOBODY = 65534
-
-
-@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root, to become one who may not write")
-def test_a_file_that_may_not_be_written_is_read(urls, tmp_path):
-    """By a process of a user who may read the file, and write neither it nor its folder."""
-    source = Path(urls["sqlite"].removeprefix("sqlite:///"))
-    folder = Path("/tmp") / f"flatselect-read-only-{os.getpid()}"
-    folder.mkdir()
-    try:
-        copied = folder / "study.db"
-        copied.write_bytes(source.read_bytes())
-        copied.chmod(0o444)
-        folder.chmod(0o555)
-        # Each command once before, as who it becomes may not even read Python's own files.
-        code = (
-            "import os, sys\n"
-            "from click.testing import CliRunner\n"
-            "from flatselect.cli.main import cli\n"
-            "def ask(path):\n"
-            "    for words in (['sql', 'SELECT count(*) AS n FROM flatselect_trials', path],\n"
-            "                  ['query', path, '--where', 'number < 2', '--columns', 'number,state']):\n"
-            "        done = CliRunner().invoke(cli, [*words, '--csv'])\n"
-            "        yield done.output, done.exit_code\n"
-            "list(ask(sys.argv[1]))\n"
-            f"os.setuid({NOBODY})\n"
-            "for output, code in ask(sys.argv[2]): print(output, code)\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(source), str(copied)], capture_output=True, text=True, check=False, cwd="/"
-        )
-        assert done.stdout.split() == ["n", "9", "0", "number,state", "0,COMPLETE", "1,COMPLETE", "0"], done
-        assert [path.name for path in folder.iterdir()] == ["study.db"]
-    finally:
-        folder.chmod(0o755)
-        (folder / "study.db").unlink()
-        folder.rmdir()
