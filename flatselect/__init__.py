@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from flatselect.calibration.gap_calibrator import GapCalibrator
     from flatselect.calibration.gap_predictor import GapPredictor
     from flatselect.errors import UnsupportedHeadError
+    from flatselect.exporting.loading import load
     from flatselect.flatness.measure import measure
     from flatselect.flatness.measurement import Measurement
     from flatselect.pruning import FlatnessPruner
-    from flatselect.search.export import load
     from flatselect.search.run import run_search
     from flatselect.selection.models import rank
     from flatselect.selection.result import Ranking
@@ -46,7 +46,7 @@ _HOMES = {
     "Measurement": "flatselect.flatness.measurement",
     "Ranking": "flatselect.selection.result",
     "UnsupportedHeadError": "flatselect.errors",
-    "load": "flatselect.search.export",
+    "load": "flatselect.exporting.loading",
     "load_study_file": "flatselect.study_file",
     "measure": "flatselect.flatness.measure",
     "open_study": "flatselect.store.study_frames",

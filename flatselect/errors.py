@@ -37,6 +37,10 @@ class CheckpointError(FlatselectError):
     """A checkpoint that is missing, truncated or belongs to something else."""
 
 
+class ExportError(FlatselectError):
+    """A model that cannot be written in a format, or whose written file would not compute what the model does."""
+
+
 class CalibrationError(FlatselectError):
     """A calibrator that cannot be fitted, read or applied."""
 

@@ -92,6 +92,24 @@ def read_whole(location: str | Path) -> bytes:
     return content
 
 
+def find_size(location: str | Path) -> int | None:
+    """The bytes of a file at a path or URL; None where there is no file.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    if not (isinstance(location, str) and is_url(location)):
+        path = Path(location)
+        return path.stat().st_size if path.is_file() else None
+    filesystem, inner_path = find_filesystem(location)
+    try:
+        return int(filesystem.size(inner_path))
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        raise _make_os_error(error) from error
+
+
 def delete_file(location: str) -> None:
     """Deletes a file that is there.
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
-from flatselect.cli.output import format_number, make_table, print_table
+from flatselect.cli.output import format_number, make_pairs, make_table, make_text, print_table
 
 _SIGNIFICANT = 0.05
 _SMALLEST_SHOWN = 0.0001
@@ -29,7 +28,7 @@ def print_calibration(sources: Sequence[Mapping[str, Any]], description: Mapping
     for table in tables:
         print_table(table)
         click.echo()
-    print_table(_make_pairs(_list_pairs(description)))
+    print_table(make_pairs(_list_pairs(description)))
 
 
 def describe_flatness_lift(lift: Mapping[str, Any]) -> str:
@@ -72,7 +71,7 @@ def _list_pairs(description: Mapping[str, Any]) -> dict[str, str]:
 def _make_source_table(sources: Sequence[Mapping[str, Any]]) -> Table:
     table = make_table([], "source", ["rows", "groups"])
     for source in sources:
-        table.add_row(Text(source["name"]), str(source["n_rows"]), str(source["n_groups"]))
+        table.add_row(make_text(source["name"]), str(source["n_rows"]), str(source["n_groups"]))
     if len(sources) > 1:
         table.add_row("all", *(str(sum(source[key] for source in sources)) for key in ("n_rows", "n_groups")))
     return table
@@ -90,15 +89,6 @@ def _make_reliability_table(reliability: Sequence[Mapping[str, float]]) -> Table
     table.add_row("observed", *(f"{level['observed']:.2f}" for level in reliability))
     for column in table.columns[1:]:
         column.min_width = 6
-    return table
-
-
-def _make_pairs(pairs: Mapping[str, str]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs.items():
-        table.add_row(name, Text(value))
     return table
 
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from flatselect.data.normalization import Constants
 from flatselect.errors import CheckpointError, ConfigError
+from flatselect.exporting.loading import EXPORTED_KIND, load
 from flatselect.models.factories import build_model, is_own_code
 from flatselect.models.weight_files import WeightFile
 from flatselect.models.weight_fitting import Misfit, fit_weights
-from flatselect.search.export import EXPORTED_KIND, load
 from flatselect.training.seeding import seeded
 
 

@@ -21,16 +21,19 @@ class Verb(NamedTuple):
 
 VERBS = {
     "search": Verb("flatselect.cli.search", "search", "Run a study, or go on with it."),
+    "watch": Verb("flatselect.cli.watch", "watch", "Look on while a study is searched."),
+    "show": Verb("flatselect.cli.show", "show", "Tell the story of a study, or of one trial."),
     "query": Verb("flatselect.cli.query", "query", "Ask for trials or epochs of studies, by a condition."),
     "sql": Verb("flatselect.cli.sql", "sql", "Print what a SELECT finds in the study database."),
-    "trials": Verb("flatselect.cli.trials", "trials", "Show, retry or end the trials of a study."),
+    "trials": Verb("flatselect.cli.trials", "trials", "List every attempt; retry or end trials."),
     "studies": Verb("flatselect.cli.studies", "studies", "List the studies of a database."),
     "calibrate": Verb("flatselect.cli.calibrate", "calibrate", "Fit a calibrator and say how well it predicts."),
     "measure": Verb("flatselect.cli.measure", "measure", "Measure the flatness of a network in a checkpoint."),
     "rank": Verb("flatselect.cli.rank", "rank", "Rank checkpoints by the test scores to be expected of them."),
     "report": Verb("flatselect.cli.report", "report", "Write a study as one HTML page."),
     "plot": Verb("flatselect.cli.plot", "plot", "Draw one chart of a study into a file."),
-    "export": Verb("flatselect.cli.export", "export", "Write one trial's model to a file."),
+    "dashboard": Verb("flatselect.cli.dashboard", "dashboard", "Serve optuna-dashboard, with the report's plots."),
+    "export": Verb("flatselect.cli.export", "export", "Write a model for others to use, or a study to MLflow."),
     "doctor": Verb("flatselect.cli.doctor", "doctor", "Check what a search needs, and say how to mend it."),
 }
 
@@ -78,7 +81,7 @@ def _make_debug_option() -> click.Option:
 _EPILOG = """\b
 Examples:
   flatselect search studies/digits.toml
-  flatselect query studies/digits.toml
+  flatselect show studies/digits.toml
   flatselect query --help"""
 
 

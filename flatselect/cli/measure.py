@@ -26,7 +26,7 @@ from flatselect.cli.verification import Verification, verify
 from flatselect.data.dataset import gather_images
 from flatselect.flatness.measure import measure as measure_flatness
 from flatselect.flatness.measurement import Measurement
-from flatselect.models.weight_files import read_weight_file
+from flatselect.models.weight_files import find_weight_file, read_weight_file
 from flatselect.models.weight_fitting import find_module_name
 from flatselect.search.versions import collect_versions
 from flatselect.training.checkpoint import hash_file
@@ -91,6 +91,7 @@ def measure(
 ) -> None:
     """Measure the relative GAP flatness of the network in CHECKPOINT on images, which need no labels."""
     constants, args, place = parse_constants(mean, std), parse_model_args(model_args), find_device(device)
+    checkpoint = str(find_weight_file(checkpoint))
     file = read_weight_file(checkpoint)
     architecture = choose_architecture(checkpoint, file, model_name, args)
     with in_words_of_options():

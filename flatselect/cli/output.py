@@ -56,12 +56,36 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(replace_non_finite(value), indent=2, ensure_ascii=False))
 
 
+def make_console() -> Console:
+    """Standard output, as wide as the terminal; without one, plain text."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    return console
+
+
 def print_table(table: Table) -> None:
     """Prints a table as wide as the terminal."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=_WIDTH_WITHOUT_TERMINAL)
-    console.print(table)
+    make_console().print(table)
+
+
+def make_text(value: object, style: str = "") -> Text:
+    """Whatever it is as text that a terminal shows and does not obey: no markup, no control characters."""
+    shown = "".join(
+        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        for character in str(value)
+    )
+    return Text(shown, style)
+
+
+def make_pairs(pairs: Mapping[str, object]) -> Table:
+    """A line, or what it takes, for each name and its value; texts are shown as they are."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(make_text(name), value if isinstance(value, Text) else make_text(value))
+    return table
 
 
 def print_trials(
@@ -105,7 +129,7 @@ def make_trial_table(
         mark = "*" if pareto_front is not None and trial.number in pareto_front else ""
         cells = [f"{rank.get(trial.number, '')}{mark}"] * bool(rank) + cells
         cells += [format_number(trial.audit_test_score)] * has_audit
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(make_text, cells))
     hints = [_PARETO_HINT] * bool(pareto_front)
     hints += [EXTRAPOLATION_HINT] * any(trial.prediction and trial.prediction.extrapolation for trial in trials)
     table.caption = "\n".join(hints) or None
@@ -118,9 +142,9 @@ def make_record_table(records: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name in names:
         is_number = all(isinstance(record[name], int | float | None) for record in records)
-        table.add_column(Text(name.replace("_", "_\n")), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(make_text(name.replace("_", "_\n")), justify="right" if is_number else "left", overflow="fold")
     for record in records:
-        table.add_row(*(Text(_show_cell(record[name])) for name in names))
+        table.add_row(*(make_text(_show_cell(record[name])) for name in names))
     return table
 
 

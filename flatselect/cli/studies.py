@@ -3,7 +3,7 @@
 import click
 
 from flatselect.cli.opening import find_database_files, make_file_url, read_study_list
-from flatselect.cli.output import make_table, output_options, print_records, print_table
+from flatselect.cli.output import make_table, make_text, output_options, print_records, print_table
 from flatselect.errors import ConfigError, StoreError
 from flatselect.store.engine import hide_password
 
@@ -47,7 +47,7 @@ def studies(file: str | None, storage: str | None, output_format: str | None) ->
     elif records:
         table = make_table(["name", "created"], "storage", ["trials"])
         for record in records:
-            table.add_row(*(str(record[name]) for name in ("name", "created_at", "storage", "trials")))
+            table.add_row(*(make_text(record[name]) for name in ("name", "created_at", "storage", "trials")))
         print_table(table)
     else:
         where = hide_password(storage) if storage else "the .db files here and in studies/"

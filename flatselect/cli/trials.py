@@ -1,4 +1,4 @@
-"""`flatselect trials`: what became of every trial; failed ones tried again, those of dead runs ended."""
+"""`flatselect trials`: every attempt of every trial; failed ones tried again, those of dead runs ended."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ import click
 
 from flatselect.cli.opening import open_study_reader
 from flatselect.cli.output import output_options, print_records, print_table
-from flatselect.cli.trials_output import make_attempt_table, make_records, print_story
-from flatselect.errors import ConfigError, StoreError
+from flatselect.cli.trials_output import make_attempt_table, make_records
+from flatselect.errors import ConfigError
 from flatselect.search.retrying import enqueue_retries, find_failed
 from flatselect.search.trial_history import read_history
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   flatselect trials studies/digits.toml                     # every attempt of every trial
-  flatselect trials studies/digits.toml 7                   # one trial's story, with its traceback
   flatselect trials studies/digits.toml --csv > attempts.csv
   flatselect trials studies/digits.toml retry 7 9           # the next search tries them again
   flatselect trials studies/digits.toml retry failed
   flatselect trials studies/digits.toml fail --stale 2h     # end what a dead run left running
 
-Options follow STUDY: `flatselect trials STUDY show --help` lists those of the first three."""
+Options follow STUDY: `flatselect trials STUDY list --help` lists those of the first two.
+`flatselect show STUDY 7` tells one trial's story, with its traceback."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -44,13 +44,17 @@ class Age(click.ParamType[timedelta]):
 
 
 class TrialsGroup(click.Group):
-    """A group whose commands follow its argument; without one, `show` is meant."""
+    """A group whose commands follow its argument; without one, `list` is meant."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        is_command = args[0] in self.commands
-        return super().resolve_command(ctx, args if is_command else ["show", *args])
+        if args[0].isdecimal():
+            study = ctx.params["study"]
+            raise ConfigError(f"{args[0]}: for one trial's story: flatselect show {study} {args[0]}")
+        if not args[0].startswith("-") and args[0] not in self.commands:
+            raise ConfigError(f"{args[0]}: expected list, retry or fail")
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
 
 
 storage_option = click.option(
@@ -64,48 +68,35 @@ storage_option = click.option(
     epilog=_EPILOG,
     invoke_without_command=True,
     no_args_is_help=True,
-    subcommand_metavar="[N | retry N...|failed | fail --stale AGE] [OPTIONS]",
+    subcommand_metavar="[list | retry N...|failed | fail --stale AGE] [OPTIONS]",
 )
 @click.argument("study")
 @click.pass_context
 def trials(ctx: click.Context, study: str) -> None:
-    """Show every attempt of every trial of STUDY, try failed trials again, or end those of a dead run.
+    """List every attempt of every trial of STUDY, try failed trials again, or end those of a dead run.
 
     STUDY is a study file, a .db file that holds one study, or a study's name.
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(show)
+        ctx.invoke(list_attempts)
 
 
-@trials.command("show")
-@click.argument("number", metavar="[N]", required=False)
+@trials.command("list")
 @storage_option
 @output_options
 @click.pass_context
-def show(ctx: click.Context, number: str | None, storage: str | None, output_format: str | None) -> None:
-    """Every attempt, or trial N's own story (the default).
+def list_attempts(ctx: click.Context, storage: str | None, output_format: str | None) -> None:
+    """Every attempt of every trial (the default).
 
     An attempt is one start of a trial. `epochs` is what the trial had measured by its end; `host` and `pid` are the
     search's that drove it.
     """
-    if number is not None and not number.isdigit():
-        raise ConfigError(f"{number}: expected a trial's number, retry or fail")
     with closing(open_study_reader(_get_study(ctx), storage)) as reader:
         histories = read_history(reader)
-    if number is None:
-        if output_format is None:
-            print_table(make_attempt_table(histories))
-        else:
-            print_records(make_records(histories), output_format)
-        return
-    chosen = [history for history in histories if history.number == int(number)]
-    if not chosen:
-        numbers = f"0 to {histories[-1].number}" if histories else "none"
-        raise StoreError(f"trial {number}: there is no such trial (there is {numbers})")
     if output_format is None:
-        print_story(chosen[0])
+        print_table(make_attempt_table(histories))
     else:
-        print_records(make_records(chosen, with_traceback=True), output_format)
+        print_records(make_records(histories), output_format)
 
 
 @trials.command("retry")
@@ -120,7 +111,8 @@ def retry(ctx: click.Context, numbers: Sequence[str], storage: str | None) -> No
     """
     if list(numbers) != ["failed"] and not all(number.isdigit() for number in numbers):
         raise ConfigError(f"retry {' '.join(numbers)}: expected trial numbers, or the one word failed")
-    with _open_for_writing(_get_study(ctx), storage) as opened:
+    # Of two who ask for the same at once, the second is told that it is tried again already.
+    with _open_for_writing(_get_study(ctx), storage) as opened, opened.writer.lock():
         chosen = find_failed(opened.study) if "failed" in numbers else [int(number) for number in numbers]
         queued = enqueue_retries(opened.study, chosen)
     if not queued:

@@ -1,15 +1,13 @@
-"""Attempts as tables, records and stories."""
+"""Attempts as a table and as records."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import click
 from rich.table import Table
-from rich.text import Text
 
-from flatselect.cli.output import make_table
-from flatselect.search.trial_history import AttemptHistory, TrialHistory
+from flatselect.cli.output import make_table, make_text
+from flatselect.search.trial_history import TrialHistory
 
 _REASON_LENGTH = 200
 
@@ -60,40 +58,8 @@ def make_attempt_table(histories: Sequence[TrialHistory]) -> Table:
                 str(attempt.epochs) if attempt else "",
                 f"{attempt.seconds:.1f}" if attempt else "",
             ]
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*map(make_text, cells))
     return table
-
-
-def print_story(trial: TrialHistory) -> None:
-    """Prints all that is known of one trial's attempts, whole messages and tracebacks too."""
-    roles = [
-        "calibration trial" if trial.is_calibration else "",
-        f"trial {trial.retrains} again, on all images" if trial.retrains is not None else "",
-        f"trial {trial.retries} tried again" if trial.retries is not None else "",
-        f"tried again as trial {trial.retried_as}" if trial.retried_as is not None else "",
-    ]
-    click.echo(f"trial {trial.number}: {', '.join(filter(None, [trial.state, *roles]))}")
-    if trial.model:
-        click.echo(trial.model)
-    for name, value in trial.params.items():
-        click.echo(f"  {name} = {value}")
-    if trial.reason:
-        click.echo(trial.reason)
-    for attempt in trial.attempts:
-        _print_attempt(attempt)
-
-
-def _print_attempt(attempt: AttemptHistory) -> None:
-    run = attempt.run
-    click.echo(
-        f"\nattempt {attempt.attempt}: {attempt.outcome}, {attempt.epochs} epochs, "
-        f"{_format_time(attempt.started_at)} UTC, {attempt.seconds:.1f} s, "
-        f"driven by process {run.pid} on {run.host} ({run.backend})"
-    )
-    if attempt.reason:
-        click.echo(attempt.reason)
-    if attempt.traceback:
-        click.echo(attempt.traceback.rstrip())
 
 
 def _format_time(time: datetime) -> str:

@@ -80,7 +80,7 @@ def compute_closed_form(
 def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Σ_c A_c (KKᵀ ∘ L·Rᵀ) A_cᵀ of every image, (n_images,) float64.
 
-    The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are formed.
+    The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are summed.
 
     Args:
         kernel_gram: KKᵀ, (J, J).
@@ -96,8 +96,11 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
         for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels):
             rows_left = factor[chunk, :, None] * left[chunk].mT[:, None]  # (n_images, n_classes, rank, J)
             rows_right = factor[chunk, :, None] * right[chunk].mT[:, None]
-            rows_right *= rows_left.flatten(0, 2).mm(kernel_gram).view_as(rows_right)
-            total[chunk] = rows_right.sum(3).sum((1, 2), dtype=torch.float64)
+            for rows in _cut_rows(n_channels):
+                columns, n_rows = slice(rows.start, None), rows.stop - rows.start
+                products = rows_left[..., rows] @ kernel_gram[rows, columns]
+                products *= rows_right[..., columns]
+                total[chunk] += _sum_symmetric(products.flatten(1, 2), n_rows)
         return total
     n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
     for chunk in iterate_chunks(n_images, n_channels**2, n_held):
@@ -108,9 +111,19 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
             products *= kernel_gram[rows, columns]
             # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
             products *= torch.bmm(factors[..., rows].mT, factors[..., columns])
-            on_diagonal = products[..., :n_rows].sum(2).sum(1, dtype=torch.float64)
-            total[chunk] += on_diagonal + 2 * products[..., n_rows:].sum(2).sum(1, dtype=torch.float64)
+            total[chunk] += _sum_symmetric(products, n_rows)
     return total
+
+
+def _sum_symmetric(products: Tensor, n_rows: int) -> Tensor:
+    """The sum over rows of a symmetric matrix's block and over its mirror image, (n_images,) float64.
+
+    Args:
+        products: What is to be summed, (n_images, any, columns): from the block on the diagonal to the right.
+        n_rows: Columns of the block on the diagonal.
+    """
+    on_diagonal = products[..., :n_rows].sum(2).sum(1, dtype=torch.float64)
+    return on_diagonal + 2 * products[..., n_rows:].sum(2).sum(1, dtype=torch.float64)
 
 
 def _cut_rows(n_rows: int) -> list[slice]:

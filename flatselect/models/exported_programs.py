@@ -17,6 +17,7 @@ from torch import Tensor
 
 _WEIGHTS_FOLDER = "data/weights/"
 _CONFIG_SUFFIX = "_weights_config.json"
+_EXTRA_FOLDERS = ("extra_files", "extra")  # before torch 2.7, and since
 _LEGACY_MEMBER = "serialized_state_dict.pt"  # torch < 2.7
 # torch/_export/serde/schema.py: ScalarType.
 _DTYPES = {
@@ -29,6 +30,14 @@ def is_exported_program(archive: zipfile.ZipFile) -> bool:
     """Whether a zip file is what `torch.export.save` writes, by its members."""
     names = archive.namelist()
     return any(name.endswith("/archive_format") or name == _LEGACY_MEMBER for name in names)
+
+
+def read_extra_file(archive: zipfile.ZipFile, name: str) -> bytes | None:
+    """What `torch.export.save` was given as the extra file of that name; None if there is none."""
+    for member in archive.namelist():
+        if tuple(member.split("/")[-2:]) in [(folder, name) for folder in _EXTRA_FOLDERS]:
+            return archive.read(member)
+    return None
 
 
 def read_exported_weights(archive: zipfile.ZipFile) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from flatselect.errors import CheckpointError
-from flatselect.models.exported_programs import is_exported_program, read_exported_weights
+from flatselect.models.exported_programs import is_exported_program, read_exported_weights, read_extra_file
+from flatselect.models.model_document import DOCUMENT_KEY, parse_document
 
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net")
 _SAVE_INSTEAD = "save its weights alone: torch.save(model.state_dict(), 'weights.pt')"
@@ -22,6 +23,7 @@ _EXPECTED = (
     f"{', '.join(_NESTED_UNDER)}), .safetensors, or a torch.export program (.pt2)"
 )
 _MOST_NAMED = 3
+IN_FOLDER = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,18 @@ class WeightFile:
 
     Attributes:
         weights: Tensors by name, on the CPU, names as they stand in the file.
-        content: The other entries of the file where the weights were nested in it, else empty.
+        content: The other entries of the file where the weights were nested in it, what `flatselect export` says of a
+            model in a safetensors file or a program, else empty.
     """
 
     weights: dict[str, Tensor]
     content: dict[str, Any]
+
+
+def find_weight_file(path: str | Path) -> Path:
+    """The file that is meant: of a folder that `flatselect export` wrote, its weights; else the path itself."""
+    inside = Path(path, IN_FOLDER)
+    return inside if inside.is_file() else Path(path)
 
 
 def read_weight_file(path: str | Path) -> WeightFile:
@@ -59,14 +68,19 @@ def read_weight_file(path: str | Path) -> WeightFile:
     if not start:
         raise CheckpointError(f"{path}: an empty file; was its writing interrupted? {_EXPECTED}")
     if path.suffix == ".safetensors":
-        return WeightFile(_read_safetensors(path), {})
+        return _read_safetensors(path)
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path}: an ONNX graph, of which only ONNX runtimes know what it computes; give the weights that it was "
+            f"made of; {_EXPECTED}"
+        )
     if start == b"PK\x03\x04":
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: truncated: its end is missing; copy or save it again")
         try:
             with zipfile.ZipFile(path) as archive:
                 if is_exported_program(archive):
-                    return WeightFile(_check_tensors(read_exported_weights(archive), path), {})
+                    return _read_program(archive, path)
                 is_torchscript = any(name.endswith("/constants.pkl") for name in archive.namelist())
         except CheckpointError:
             raise
@@ -81,9 +95,19 @@ def read_weight_file(path: str | Path) -> WeightFile:
     return _find_weights(_read_pickle(path), path)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_program(archive: zipfile.ZipFile, path: Path) -> WeightFile:
+    weights = _check_tensors(read_exported_weights(archive), path)
+    document = read_extra_file(archive, f"{DOCUMENT_KEY}.json")
+    if document is None:
+        return WeightFile(weights, {})
+    content = parse_document(document)
+    prefix = str(content.get("weights_prefix", ""))
+    return WeightFile({name.removeprefix(prefix): tensor for name, tensor in weights.items()}, content)
+
+
+def _read_safetensors(path: Path) -> WeightFile:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("safetensors"):
@@ -92,11 +116,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             f"{path}: reading it needs safetensors, which is not installed: pip install 'flatselect[safetensors]'"
         ) from None
     try:
-        return _check_tensors(load_file(path), path)
+        weights = _check_tensors(load_file(path), path)
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: truncated, or not a safetensors file ({error}); copy or save it again"
         ) from None
+    if DOCUMENT_KEY not in metadata:
+        return WeightFile(weights, {})
+    try:
+        return WeightFile(weights, parse_document(metadata[DOCUMENT_KEY]))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _read_pickle(path: Path) -> Any:

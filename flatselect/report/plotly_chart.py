@@ -31,7 +31,7 @@ def make_plotly_chart(chart: Chart) -> dict[str, Any]:
             "yaxis": _make_axis(chart.y),
         },
         "narrow": {
-            f"{name}.ticktext": [_escape(_shorten(label, _LONGEST_NARROW_LABEL)) for label in axis.labels]
+            f"{name}.ticktext": [escape_plotly(_shorten(label, _LONGEST_NARROW_LABEL)) for label in axis.labels]
             for name, axis in (("xaxis", chart.x), ("yaxis", chart.y))
             if axis.labels
         },
@@ -54,7 +54,7 @@ def _make_axis(axis: Axis) -> dict[str, Any]:
         n = len(axis.labels)
         made |= {
             "tickvals": list(range(1, n + 1)),
-            "ticktext": [_escape(_shorten(label)) for label in axis.labels],
+            "ticktext": [escape_plotly(_shorten(label)) for label in axis.labels],
             "range": [n + 0.6, 0.4] if axis.from_top else [0.6, n + 0.4],
         }
     return made
@@ -63,7 +63,7 @@ def _make_axis(axis: Axis) -> dict[str, Any]:
 def _make_trace(series: Series) -> dict[str, Any]:
     color = COLORS[series.color]
     trace: dict[str, Any] = {
-        "name": _escape(series.name),
+        "name": escape_plotly(series.name),
         "showlegend": bool(series.name),
         "x": _clean(series.x),
         "y": _clean(series.y),
@@ -71,7 +71,7 @@ def _make_trace(series: Series) -> dict[str, Any]:
         "opacity": 0.55 if series.is_faint else 1,
     }
     if series.texts:
-        trace["text"] = [_escape(text) for text in series.texts]
+        trace["text"] = [escape_plotly(text) for text in series.texts]
     if series.form == "bars":
         return trace | {"type": "bar", "orientation": "h", "marker": {"color": color}}
     trace["type"] = "scatter"
@@ -131,7 +131,7 @@ def _make_coloring(coloring: Coloring, series: Sequence[Series]) -> dict[str, An
             [end / n_labels, color] for index, color in enumerate(picked) for end in (index, index + 1)
         ]
         axis |= {"cmin": -0.5, "cmax": n_labels - 0.5}
-        ticks = {"tickvals": list(range(n_labels)), "ticktext": [_escape(_shorten(t)) for t in coloring.labels]}
+        ticks = {"tickvals": list(range(n_labels)), "ticktext": [escape_plotly(_shorten(t)) for t in coloring.labels]}
     else:
         axis["colorscale"] = [[index / (n - 1), color] for index, color in enumerate(COLOR_SCALE)]
         steps = [low + (axis["cmax"] - low) * index / 4 for index in range(5)]
@@ -151,7 +151,7 @@ def _clean(values: Sequence[Number]) -> list[Number]:
     return [None if value is None or not math.isfinite(value) else float(value) for value in values]
 
 
-def _escape(text: str) -> str:
+def escape_plotly(text: str) -> str:
     """For plotly, which takes tags in a text for tags, and of entities knows but a few."""
     return html.escape(text, quote=False)
 

@@ -5,7 +5,6 @@ takes one up, or fits the calibrator, first learns what the others have done.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,26 +14,23 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CalibrationError, CheckpointError, SearchError
-from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE
-from flatselect.records import EpochMeasurement, Failure, Prediction
-from flatselect.search.checkpoint_folder import get_checkpoint_folder, make_checkpoint_path
+from flatselect.pruning import PRUNED_ATTRIBUTE
+from flatselect.records import Failure
+from flatselect.search.calibrator_fitting import CalibratorFitting
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.other_drivers import OtherDrivers
 from flatselect.search.protocol import LOADER_LOST, Backend, TrialReport, WorkerLost
-from flatselect.search.recovery import enter_attempt
 from flatselect.search.retraining import choose_retraining, enqueue_retraining
-from flatselect.search.retrying import has_waiting_retry
 from flatselect.search.running_trial import RunningTrial
-from flatselect.search.sampling import make_pruner, make_sampler
-from flatselect.search.stopping import ImprovementStop
+from flatselect.search.sampling import make_pruner
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy
-from flatselect.search.telling import OptunaTeller
+from flatselect.search.telling import News, OptunaTeller
 from flatselect.search.trial_book import TrialBook
-from flatselect.search_space import suggest
+from flatselect.search.trial_queue import TrialQueue
 from flatselect.store.run_records import AttemptOutcome
-from flatselect.store.study_reader import FAILURE_ATTRIBUTE, RETRAINS_ATTRIBUTE, RETRIES_ATTRIBUTE
+from flatselect.store.study_reader import FAILURE_ATTRIBUTE
 from flatselect.store.upserts import GatheredRows
 
 TrialState = optuna.trial.TrialState
@@ -71,18 +67,18 @@ class Driver:
         self._observer = observer
         self._calibration = calibration
         self._book = TrialBook(self._study.get_trials(deepcopy=False), opened.reader.measurements())
-        self._stop = ImprovementStop(config)
-        self._n_to_retrain = 0  # waiting in Optuna's queue
-        self._folder = get_checkpoint_folder(config, opened.uid)
+        self.others = OtherDrivers(config, opened, heartbeat.run_uid)
+        self._fitting = CalibratorFitting(config, opened, calibration, self._book, self.others, observer)
+        self._queue = TrialQueue(
+            config, opened, self._book, self._fitting, self.others, heartbeat.run_uid, observer, adopted
+        )
         self._running: dict[int, RunningTrial] = {}  # by worker
         self._trained: list[RunningTrial] = []  # trained to the end, waiting for a calibrator
-        self._waiting = deque(adopted)
         self._failures_in_row = 0
         self._is_starting = False
         self._started = time.monotonic()
         self._looked = self._started  # at other drivers' calibration trials
         self._heartbeat = heartbeat
-        self.others = OtherDrivers(config, opened, heartbeat.run_uid)
         self.stopped_because: str | None = None
         self.stop_requested = False
         self.status = SearchStatus(config.study.trials, phase="searching")
@@ -91,9 +87,8 @@ class Driver:
         """Runs until the study has its trials, a limit is met or a stop is requested."""
         try:
             self._calibrate_if_due()
-            if self._calibration.predictor is not None:
-                # A run may have died between fitting the calibrator and saying what it predicts.
-                self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
+            # A run may have died between fitting the calibrator and saying what it predicts.
+            self._fitting.predict_ended()
             self._run_trials()
             if not self.stop_requested and self.stopped_because is None:
                 # A time limit may have come before the last calibration trial: predict from those there are.
@@ -104,7 +99,7 @@ class Driver:
             self._opened.patience.give_up()  # what is to be said now, a database that is away need not hear
             raise
         finally:
-            for running in [*self._running.values(), *self._trained, *self._waiting]:
+            for running in [*self._running.values(), *self._trained, *self._queue.again]:
                 self._end_attempt(running, "interrupted")
 
     def _run_trials(self) -> None:
@@ -137,7 +132,7 @@ class Driver:
             self._observer.say(
                 f"training the best again, on all labelled images: trials {', '.join(map(str, numbers))}"
             )
-            self._n_to_retrain = len(numbers)
+            self._queue.n_to_retrain = len(numbers)
             self._run_trials()
 
     def _keep_going(self) -> bool:
@@ -146,13 +141,14 @@ class Driver:
             return False
         self._look_at_others()
         self._is_starting = False
-        if self._backend.idle and (running := self._next_trial()) is not None:
+        may_start = self.stopped_because is None
+        if may_start and self._backend.idle and (running := self._queue.take()) is not None:
             self._is_starting = True
             worker = self._backend.idle.popleft()
             self._running[worker] = running
             running.started = time.monotonic()
             self._backend.request(worker, "start", running.make_assignment())
-        n_wanted = len(self._running) + self._count_startable()
+        n_wanted = len(self._running) + (self._queue.count_startable() if may_start else 0)
         self._backend.scale(n_wanted)
         self._show()
         # What is trained may wait for a calibration trial that another driver runs.
@@ -164,79 +160,10 @@ class Driver:
             self._looked = time.monotonic()
             self._calibrate_if_due()
 
-    def _learn(self) -> None:
-        """Enters into the book what other drivers did."""
-        if not self.others.may_exist:
-            return
-        ended = self._book.update(self._study.get_trials(deepcopy=False))
-        for number in ended:
-            self._book.curves.update(self._reader.measurements(number))
-        if ended and self._calibration.predictor is not None:
-            self._predict_last(ended)
-
-    def _next_trial(self) -> RunningTrial | None:
-        if self.stopped_because is not None:
-            return None
-        if not self._waiting:
-            with self._writer.lock():
-                self._learn()
-                for running in self.others.take_from_dead():
-                    self._observer.say(f"trial {running.number}: its driver died; attempt {running.attempt} follows")
-                    self._waiting.append(running)
-                if not self._waiting:
-                    return self._ask() if self._count_to_come() else None
-        running = self._waiting.popleft()
-        enter_attempt(self._opened, running, self._heartbeat.run_uid)
-        return running
-
-    def _count_startable(self) -> int:
-        """Trials that would start now if there were workers enough."""
-        if self.stopped_because is not None:
-            return 0
-        return len(self._waiting) + self._count_to_come()
-
-    def _count_to_come(self) -> int:
-        """Trials that may still begin, those to be trained again included."""
-        options = self._config.study
-        if options.timeout is not None and time.monotonic() - self._started > options.timeout:
-            return 0
-        if self._n_to_retrain:
-            return self._n_to_retrain
-        if self._book.n_searched >= options.trials or self._is_enough():
-            return int(has_waiting_retry(self._study))
-        return options.trials - self._book.n_searched
-
-    def _ask(self) -> RunningTrial:
-        """A trial that is new."""
-        self._study.sampler = make_sampler(self._config.study, len(self._book.states))
-        trial = self._study.ask()
-        retrains = trial.user_attrs.get(RETRAINS_ATTRIBUTE)
-        is_calibration = retrains is None and self._needs_calibration_trial()
-        trial.set_user_attr(CALIBRATION_ATTRIBUTE, is_calibration)
-        candidate = suggest(trial, self._config)
-        is_repetition = retrains is not None or RETRIES_ATTRIBUTE in trial.user_attrs
-        self._book.add(trial.number, trial.params, is_calibration=is_calibration, is_repetition=is_repetition)
-        self._n_to_retrain -= retrains is not None and self._n_to_retrain > 0
-        checkpoint = make_checkpoint_path(self._folder, trial.number)
-        running = RunningTrial(trial, candidate, is_calibration, checkpoint, retrains=retrains)
-        enter_attempt(self._opened, running, self._heartbeat.run_uid)
-        return running
-
-    def _needs_calibration_trial(self) -> bool:
-        """Whether the next trial holds out a part: those that failed before are replaced."""
-        return self._calibration.may_grow and self._book.n_calibration_alive < self._calibration.n_trials_wanted
-
     @property
     def enough_because(self) -> str | None:
         """Why no more trials were started though there were to be more."""
-        return self._stop.because
-
-    def _is_enough(self) -> bool:
-        was_enough = self._stop.because is not None
-        is_enough = self._stop.is_enough(self._book.params, self._book.predicted)
-        if is_enough and not was_enough:
-            self._observer.say(f"no new trial starts: {self._stop.because}")
-        return is_enough
+        return self._queue.enough_because
 
     def _handle(self, worker: int, reply: Any) -> None:
         running = self._running[worker]
@@ -281,7 +208,7 @@ class Driver:
             news = [] if report.failure is not None else self._predict_new_epochs(running)
         reason = None
         if report.failure is None:
-            reason = self._report_to_optuna(running, news, bool(report.resumed_at), report.is_last)
+            reason = self._teller.report_news(running, news, is_resumed=bool(report.resumed_at), is_last=report.is_last)
         self._write(running, rows)
         if report.failure is not None:
             self._release(worker)
@@ -317,9 +244,9 @@ class Driver:
         self._observer.say(
             f"trial {running.number}: {_LOSSES[loss.kind]} lost ({loss.message}); attempt {running.attempt} follows"
         )
-        self._waiting.appendleft(running)
+        self._queue.again.appendleft(running)
 
-    def _predict_new_epochs(self, running: RunningTrial) -> list[tuple[EpochMeasurement, Prediction | None]]:
+    def _predict_new_epochs(self, running: RunningTrial) -> News:
         """The epochs that Optuna has not been told, with what is predicted of those of a trial that held out nothing.
 
         Epochs measured before there was a calibrator are new once there is one.
@@ -328,34 +255,6 @@ class Driver:
             return []
         new = [measurement for measurement in running.curve if measurement.epoch not in running.reported]
         return [(m, None if running.is_calibration else self._calibration.predict(running.number, m)) for m in new]
-
-    def _report_to_optuna(
-        self,
-        running: RunningTrial,
-        news: list[tuple[EpochMeasurement, Prediction | None]],
-        is_resumed: bool,
-        is_last: bool,
-    ) -> str | None:
-        """Reports what is new; why the trial should be pruned, None to go on.
-
-        Only numbers in the objective's unit are reported: held-out scores of calibration trials, predicted test scores
-        of all others. A trial taken up again is asked about even if nothing is new: the former run may have died over
-        the answer. After its last epoch nothing is left to prune.
-        """
-        if not running.is_calibration and self._calibration.predictor is None:
-            return None
-        is_to_be_asked = is_resumed and bool(running.reported)
-        for measurement, prediction in news:
-            if prediction is None:
-                assert measurement.holdout_score is not None
-                value = measurement.holdout_score
-            else:
-                running.prediction = prediction
-                value = prediction.predicted_test_score
-            self._teller.report(running, value, measurement)
-            is_to_be_asked = True
-        may_be_pruned = is_to_be_asked and not is_last and running.may_be_pruned
-        return self._teller.why_prune(running) if may_be_pruned else None
 
     def _finish(self, running: RunningTrial) -> None:
         """Tells Optuna the trial's value, once there is a calibrator to say it."""
@@ -411,59 +310,21 @@ class Driver:
         Where there is one already, it is fitted anew with every calibration trial that ends.
         """
         with self._writer.lock():
-            self._learn()
-            self._fit_if_due(is_final)
+            self._fitting.learn()
+            try:
+                self._fitting.fit_if_due(is_final=is_final)
+            except CalibrationError as error:
+                self.stopped_because = self.stopped_because or str(error)
         trained, self._trained = self._trained, []
         for running in trained:
             if self._calibration.predictor is None:
                 self._trained.append(running)
             else:
                 with self._left_if_ended_elsewhere(running):
-                    self._report_to_optuna(running, self._predict_new_epochs(running), is_resumed=False, is_last=True)
+                    news = self._predict_new_epochs(running)
+                    self._teller.report_news(running, news, is_resumed=False, is_last=True)
                     self._write(running)
                     self._finish(running)
-
-    def _fit_if_due(self, is_final: bool) -> None:
-        if self.others.may_exist and self._calibration.reload():
-            self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
-        numbers = self._book.find_calibrated()
-        curves = {number: self._book.curves[number] for number in numbers}
-        if self._calibration.predictor is not None:
-            if self._calibration.lacks_any(curves):
-                self._calibration.fit(curves)
-                self._observer.say(f"calibrator fitted anew, with {len(numbers)} trials of this study")
-                self._predict_again()
-        elif self._calibration_trials_ended() or (is_final and not self.others.find_trials()):
-            try:
-                self._calibration.fit(curves)
-            except CalibrationError as error:
-                self.stopped_because = self.stopped_because or str(error)
-            else:
-                self._observer.say(f"calibrator fitted on {len(numbers)} trials{self._describe_shortage(len(numbers))}")
-                self._predict_last(numbers)
-
-    def _describe_shortage(self, n_trials: int) -> str:
-        wanted = self._calibration.n_trials_wanted
-        return f" of the {wanted} that calibration.trials asks for" if n_trials < wanted else ""
-
-    def _calibration_trials_ended(self) -> bool:
-        if not self._book.all_calibration_ended():
-            return False
-        if not self._needs_calibration_trial():
-            return True
-        # A failed one that is to be tried again may still hold out its part.
-        return self._book.n_searched >= self._config.study.trials and not has_waiting_retry(self._study)
-
-    def _predict_last(self, numbers: list[int]) -> None:
-        """What the new calibrator says of trials that ended before it."""
-        for number in numbers:
-            if (measurement := self._book.last_measured(number)) is not None:
-                self._book.predict(number, self._calibration.predict(number, measurement))
-
-    def _predict_again(self) -> None:
-        """What the calibrator, fitted anew, says of all that was said before; Optuna keeps what it was told."""
-        self._calibration.predict_all(self._book.curves)
-        self._predict_last(self._book.find(TrialState.COMPLETE, TrialState.PRUNED))
 
     def _end_attempt(self, running: RunningTrial, outcome: AttemptOutcome, **reasons: Any) -> None:
         self._writer.end_attempt(running.number, running.attempt, outcome, **reasons)
@@ -485,10 +346,9 @@ class Driver:
         status.n_failed = counts[TrialState.FAIL]
         status.running = {running.number: running.epoch for running in self._running.values()}
         status.seconds = time.monotonic() - self._started
-        status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._waiting])
-        status.n_trials = self._config.study.trials + len(self._book.repetitions) + self._n_to_retrain
-        n_to_come = 0 if self.enough_because else max(0, self._config.study.trials - self._book.n_searched)
+        status.epochs_left = sum(running.epochs_left for running in [*self._running.values(), *self._queue.again])
+        status.n_trials = self._config.study.trials + len(self._book.repetitions) + self._queue.n_to_retrain
         mean_epochs = self._book.mean_epochs(float(self._config.training.epochs))
-        status.epochs_left += (n_to_come + self._n_to_retrain) * mean_epochs
+        status.epochs_left += (self._queue.n_searches_left + self._queue.n_to_retrain) * mean_epochs
         status.best = self._book.best
         self._observer.show(status)

@@ -97,7 +97,7 @@ def _go_on(
             with _stop_on_signals(driver, opened, observer):
                 driver.run()
                 if audit_set is not None and not driver.stop_requested:
-                    _audit(opened, backend, audit_set, driver, observer)
+                    _audit(config, opened, backend, audit_set, driver, observer)
     except BaseException as error:
         # What went wrong says more than that a database is away, which it then may be.
         with contextlib.suppress(StoreError):
@@ -114,7 +114,14 @@ def _go_on(
     )
 
 
-def _audit(opened: OpenStudy, backend: Backend, audit_set: Dataset, driver: Driver, observer: SearchObserver) -> None:
+def _audit(
+    config: StudyConfig,
+    opened: OpenStudy,
+    backend: Backend,
+    audit_set: Dataset,
+    driver: Driver,
+    observer: SearchObserver,
+) -> None:
     """Audits what has ended, unless another driver goes on: the last one audits all."""
     if others := driver.others.find_trials():
         runs = {run.uid: f"process {run.pid} on {run.host}" for run in others.values()}
@@ -123,7 +130,8 @@ def _audit(opened: OpenStudy, backend: Backend, audit_set: Dataset, driver: Driv
             "which will audit all"
         )
         return
-    audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested)
+    limit = config.study.trial_timeout
+    audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested, limit)
 
 
 def _is_anything_left(config: StudyConfig, opened: OpenStudy, audit_set: Dataset | None) -> bool:

@@ -10,7 +10,7 @@ import optuna
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.errors import SearchError
-from flatselect.search.telling import list_directions
+from flatselect.search.telling import list_directions, name_metrics
 from flatselect.store.driver_lock import hold_lock
 from flatselect.store.driver_storage import DriverStorage
 from flatselect.store.engine import make_engine
@@ -81,6 +81,7 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
             uid = uuid.uuid4().hex
             StudyWriter.create(engine, uid, config.study.name, config.to_dict(), data)
             study.set_user_attr(UID_ATTRIBUTE, uid)
+        name_metrics(study, config.study)
     writer, reader = StudyWriter(engine, uid, patience), StudyReader(engine, uid, patience)
     opened = OpenStudy(study, uid, writer, reader, storage, patience)
     try:

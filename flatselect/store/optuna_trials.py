@@ -30,6 +30,7 @@ class OptunaTrial:
         trial_id: Optuna's own.
         state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
         started_at: UTC, without a zone; None while it waits.
+        ended_at: Alike; None while it has not ended.
         params: Those that were suggested, in that order.
         queued_params: Those that it was queued with.
         failure: Why it failed, where it was never started.
@@ -41,6 +42,7 @@ class OptunaTrial:
     trial_id: int
     state: str
     started_at: datetime | None
+    ended_at: datetime | None
     params: dict[str, Any]
     queued_params: dict[str, Any]
     failure: str | None
@@ -56,7 +58,7 @@ _SELECT_UIDS = (
 )
 _COUNT_TRIALS = select(TRIALS.c.study_id, func.count().label("n")).group_by(TRIALS.c.study_id)
 _SELECT_TRIALS = (
-    select(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start)
+    select(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete)
     .where(_OF_STUDY)
     .order_by(TRIALS.c.number)
 )
@@ -112,6 +114,7 @@ def read_trials(connection: Connection, study_id: int) -> list[OptunaTrial]:
             trial_id=row.trial_id,
             state=row.state.name,
             started_at=row.datetime_start,
+            ended_at=row.datetime_complete,
             params=params.get(row.trial_id, {}),
             queued_params=(own := attributes.get(row.trial_id, {})).get(_QUEUED_ATTRIBUTE, {}),
             failure=own.get(FAILURE_ATTRIBUTE),

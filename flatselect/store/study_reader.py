@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, Row, case, func, inspect, select
 
 from flatselect.errors import StoreError
@@ -314,8 +315,9 @@ class StudyReader:
 
 def list_studies(engine: Engine) -> list[StudySummary]:
     """The studies of a database, earliest first; those deleted in Optuna are left out."""
-    if not has_schema(engine) or not _has_optuna_tables(engine):
+    if not has_schema(engine) or (storage := open_optuna_storage(engine)) is None:
         return []
+    close_optuna_storage(storage)
     ensure_schema(engine)
     with open_transaction(engine) as connection:
         rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
@@ -345,10 +347,13 @@ def find_study(engine: Engine, name: str) -> StudyReader:
     )
 
 
-def _has_optuna_tables(engine: Engine) -> bool:
-    """Whether Optuna's half of the database is there; raises StoreError where it is another version's."""
+def open_optuna_storage(engine: Engine) -> RDBStorage | None:
+    """Optuna's half of the database, None where it has none; nothing is made.
+
+    Raises:
+        StoreError: Its tables are of another version of Optuna.
+    """
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
-            return False
-    close_optuna_storage(make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False))
-    return True
+            return None
+    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False)

@@ -33,7 +33,7 @@ import search_peers
 from noop_trials import NoopWorker, make_study, noop_workers, temporary_folder
 
 from flatselect.data.dataset import Dataset
-from flatselect.search import driver, run
+from flatselect.search import run, trial_queue
 from flatselect.search.protocol import BackendInfo, Reply, WorkerSettings
 from flatselect.search.run import run_search
 
@@ -83,7 +83,7 @@ class TimedSampler(optuna.samplers.BaseSampler):
 
 @contextlib.contextmanager
 def metered(meter: Meter) -> Iterator[None]:
-    make_sampler, start, train_epoch = driver.make_sampler, NoopWorker.start, NoopWorker.train_epoch
+    make_sampler, start, train_epoch = trial_queue.make_sampler, NoopWorker.start, NoopWorker.train_epoch
 
     def start_timed(worker: NoopWorker, assignment: Any) -> Any:
         meter.begin(assignment.number)
@@ -96,7 +96,7 @@ def metered(meter: Meter) -> Iterator[None]:
         return report
 
     with (
-        patch.object(driver, "make_sampler", lambda *arguments: TimedSampler(make_sampler(*arguments), meter)),
+        patch.object(trial_queue, "make_sampler", lambda *arguments: TimedSampler(make_sampler(*arguments), meter)),
         patch.object(NoopWorker, "start", start_timed),
         patch.object(NoopWorker, "train_epoch", train_epoch_timed),
     ):

@@ -28,8 +28,9 @@ def test_help_loads_neither_torch_nor_ray():
         assert verb.help in done.stdout
 
 
-def test_query_loads_neither_torch_nor_ray():
-    script = "import sys, flatselect.cli.query, flatselect.cli.studies; print({'torch', 'ray'} & sys.modules.keys())"
+def test_query_and_dashboard_load_neither_torch_nor_ray():
+    modules = "flatselect.cli.query, flatselect.cli.studies, flatselect.cli.dashboard, flatselect.dashboard.server"
+    script = f"import sys, {modules}; print({{'torch', 'ray'}} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

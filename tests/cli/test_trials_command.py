@@ -6,16 +6,20 @@ import json
 import os
 import socket
 import sqlite3
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import optuna
+import psycopg
 import pytest
 from optuna.trial import TrialState
 from running import Command
 
 from flatselect.records import EpochMeasurement, Failure
+from flatselect.search.retrying import enqueue_retries
 from flatselect.search.study_identity import open_known_study
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
@@ -128,17 +132,24 @@ def test_the_table_fits_80_columns(flatselect):
     assert "at all" not in words, "only the first line of a message"
 
 
-def test_one_trials_story_has_the_whole_message_and_the_traceback(flatselect):
-    story = flatselect("1").stdout
-    assert "trial 1: FAIL, calibration trial" in story
+def test_one_trials_story_has_the_whole_message_and_the_traceback(flatselect, url):
+    def show(*words):
+        return FLATSELECT.run("show", "tiny", *words, "--storage", url)
+
+    story = show("1").stdout
+    assert "tiny, trial 1: FAIL" in story
     assert "learning_rate = 0.02" in story
-    assert "RuntimeError: no [bold]way\nat all" in story
-    assert TRACEBACK in story
-    assert "attempt 2: complete, 3 epochs" in flatselect("0").stdout
-    record = json.loads(flatselect("1", "--json").stdout)[0]
+    assert "it held out a part of the images" in story
+    lines = [line.strip() for line in story.splitlines()]
+    start = lines.index("RuntimeError: no [bold]way")
+    assert lines[start + 1] == "at all"
+    assert lines[start + 2 : start + 5] == [line.strip() for line in TRACEBACK.splitlines()]
+    assert "2: complete, 3 epochs" in show("0").stdout
+    record = json.loads(show("1", "--json").stdout)["attempts"][0]
     assert record["traceback"] == TRACEBACK
-    assert "trial 77: there is no such trial (there is 0 to 5)" in refuse(flatselect("77"))
-    assert "retyr: expected a trial's number, retry or fail" in refuse(flatselect("retyr"))
+    assert "trial 77: there is no such trial (there is 0 to 5)" in refuse(show("77"))
+    assert "7: for one trial's story: flatselect show tiny 7" in refuse(flatselect("7"))
+    assert "retyr: expected list, retry or fail" in refuse(flatselect("retyr"))
 
 
 def test_failed_trials_are_queued_anew_once(flatselect, url):
@@ -156,7 +167,8 @@ def test_failed_trials_are_queued_anew_once(flatselect, url):
     assert trials[1].state == TrialState.FAIL
     waiting = json.loads(flatselect("--json").stdout)[-1]
     assert (waiting["outcome"], waiting["retries"], waiting["reason"]) == ("waiting", 4, "waits for the next search")
-    assert "tried again as trial 6" in flatselect("1").stdout
+    story = FLATSELECT.run("show", "tiny", "1", "--storage", url).stdout
+    assert "tried again as trial 6" in " ".join(story.split())
 
     again = flatselect("retry", "failed")
     assert (again.exit_code, again.stdout) == (0, "")
@@ -180,6 +192,26 @@ def test_failed_trials_are_queued_anew_once(flatselect, url):
 def test_what_cannot_be_tried_again_is_refused_and_nothing_is_queued(flatselect, url, words, message):
     assert message in refuse(flatselect("retry", *words.split()))
     assert len(read_trials(url)) == 6
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_of_two_who_ask_for_the_same_at_once_one_is_refused(flatselect, url):
+    """The one holds the study's lock while the other asks, until it is seen to wait for it."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(open_known_study(find_study(make_engine(url), "tiny"))) as opened,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        with opened.writer.lock():
+            other = pool.submit(flatselect, "retry", "4")
+            while not connection.execute(waiting).fetchone()[0]:
+                assert not other.done(), other.result().output
+                time.sleep(0.05)
+            enqueue_retries(opened.study, [4])
+        assert "trial 4: is tried again already, as trial 6" in refuse(other.result())
+    assert len(read_trials(url)) == 7
 
 
 def test_a_number_given_twice_is_queued_once(flatselect, url):
@@ -216,7 +248,7 @@ def test_stale_trials_of_a_dead_run_are_ended(flatselect, url):
     again = flatselect("fail", "--stale", "0s")
     assert (again.exit_code, again.stdout) == (0, "")
     assert "no trial was left running" in again.stderr
-    assert len(json.loads(flatselect("3", "--json").stdout)) == 1
+    assert len([record for record in json.loads(flatselect("--json").stdout) if record["trial"] == 3]) == 1
     assert flatselect("retry", "3", "5").exit_code == 0
 
 
@@ -273,7 +305,7 @@ def test_misuse(words):
     assert FLATSELECT.run("trials", *(["tiny"] if words else []), *words).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [["retry", "--help"], ["fail", "--help"], ["show", "--help"], ["--help"]])
+@pytest.mark.parametrize("words", [["retry", "--help"], ["fail", "--help"], ["list", "--help"], ["--help"]])
 def test_every_form_has_help(words):
     assert FLATSELECT.run("trials", "tiny", *words).exit_code == 0
 

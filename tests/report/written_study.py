@@ -8,8 +8,10 @@ import optuna
 
 from flatselect.calibration.calibration_row import make_calibration_row
 from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.config import StudySection
 from flatselect.pruning import CALIBRATION_ATTRIBUTE, PRUNED_ATTRIBUTE, FlatnessPruner
 from flatselect.records import EpochMeasurement, Failure
+from flatselect.search.telling import name_metrics
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import make_optuna_storage
 from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
@@ -57,6 +59,7 @@ def write_study(url, name="digits", n_trials=14, *, evil="", outcome="complete",
         sampler=optuna.samplers.RandomSampler(seed=1),
     )
     study.set_user_attr(UID_ATTRIBUTE, uuid.uuid4().hex)
+    name_metrics(study, StudySection(name="digits"))
     config = {
         "study": {"name": f"{name}{evil}", "trials": n_trials, "seed": 1, "minimize": ["parameters"]},
         "data": {"train": "digits", **({"audit": "digits"} if audited else {})},

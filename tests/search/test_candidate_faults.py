@@ -4,7 +4,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from searching import MakeStudy, check_books, open_reader
+from faulty_nets import N_AUDITED
+from searching import Listener, MakeStudy, check_books, open_reader
 
 from flatselect.search.run import run_search
 
@@ -90,3 +91,23 @@ def test_a_candidate_that_hangs_is_ended_and_its_worker_replaced(
     }
     with closing(open_reader(str(config.study.storage))) as reader:
         check_books(reader)
+
+
+@pytest.mark.ray
+def test_an_audit_that_hangs_is_given_up_and_the_others_go_on(
+    make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("faulty_nets.py").write_text(Path(__file__).with_name("faulty_nets.py").read_text())
+    faults = '"none", "neither", "raises", "nan", "nan_evaluated", "cuda"'
+    text = FAULTY.replace(faults, '"none", "neither", "sound", "hangs_audited"')
+    searched = run_search(make_study("ray.backend=inline", "study.trials=6", text=text))
+    assert {trial.state for trial in searched.trials} == {"COMPLETE"}
+    hanging = {trial.number for trial in searched.trials if trial.params["fault"] == "hangs_audited"}
+    assert 0 < len(hanging) < 6
+    Path("broken").touch()
+    listener = Listener()
+    audit = ("data.audit=digits", f"data.audit_size={N_AUDITED}", "study.trial_timeout=6")
+    result = run_search(make_study("ray.backend=ray", "study.trials=6", *audit, text=text), listener)
+    assert {trial.number for trial in result.trials if trial.audit_test_score is None} == hanging
+    assert sum("not audited, it took more than 6 seconds" in line for line in listener.messages) == len(hanging)

@@ -8,7 +8,9 @@ import torch
 from test_driver import StopAfter, Undisturbed, comparable, open_reader
 
 from flatselect.errors import CheckpointError, ConfigError
-from flatselect.search.export import export_model, load
+from flatselect.exporting.loading import load
+from flatselect.exporting.model_files import write_model
+from flatselect.exporting.trial_model import read_trial_model
 from flatselect.search.run import run_search
 from flatselect.study_file import load_study_file
 from flatselect.training.checkpoint import hash_file, load_checkpoint, save_checkpoint
@@ -29,15 +31,15 @@ def test_a_search_with_checkpoints_at_a_url(make_study, undisturbed: Undisturbed
     assert hash_file(best.path) == best.sha256
     filesystem, path = fsspec.core.url_to_fs(folder)
     assert all(file.endswith(".pt") for file in filesystem.find(path))
-    export_model(reader, None, tmp_path / "model.pt")
+    write_model(read_trial_model(reader, None), tmp_path / "model.pt")
     expected = load_checkpoint(best.path)["model"]
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load(tmp_path / "model.pt").state_dict().items())
     filesystem.pipe_file(fsspec.core.url_to_fs(best.path)[1], b"something else")
     with pytest.raises(CheckpointError, match="SHA-256 differs"):
-        export_model(reader, None, tmp_path / "model.pt")
+        write_model(read_trial_model(reader, None), tmp_path / "model.pt")
     filesystem.rm(path, recursive=True)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        export_model(reader, None, tmp_path / "model.pt")
+        write_model(read_trial_model(reader, None), tmp_path / "model.pt")
 
 
 def test_a_protocol_that_nothing_speaks_is_named(make_study) -> None:

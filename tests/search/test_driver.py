@@ -17,10 +17,12 @@ from sklearn.datasets import load_digits
 
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import SearchError
+from flatselect.exporting.loading import load
+from flatselect.exporting.model_files import write_model
+from flatselect.exporting.trial_model import read_trial_model
 from flatselect.pruning import PRUNED_ATTRIBUTE, FlatnessPruner
 from flatselect.records import TrialRecord
 from flatselect.search.events import SearchStatus
-from flatselect.search.export import export_model, load
 from flatselect.search.run import run_search
 
 
@@ -138,7 +140,7 @@ def test_the_audited_score_is_the_models_own(undisturbed: Undisturbed, tmp_path:
     config, result = undisturbed
     reader = open_reader(config.study.storage)
     path = tmp_path / "model.pt"
-    export_model(reader, None, path)
+    write_model(read_trial_model(reader, None), path)
     model = load(path)
     best = next(t for t in result.trials if t.number == result.ranking[0])
     assert model.provenance["trial"]["number"] == best.number

@@ -13,8 +13,10 @@ import torch
 from flatselect.config import StudyConfig
 from flatselect.data.loading import load_training_set
 from flatselect.errors import CheckpointError, NonFiniteError, SearchError, StoreError
+from flatselect.exporting.loading import load
+from flatselect.exporting.model_files import write_model
+from flatselect.exporting.trial_model import average_trial_models, read_trial_model
 from flatselect.records import EpochMeasurement, Prediction
-from flatselect.search.export import export_average, export_model, load
 from flatselect.search.greedy_average import Assessed, TriedTrial, WeightAverage, average_greedily
 from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
@@ -135,8 +137,8 @@ def test_networks_from_different_starts_are_left_alone(
     # Of full training, so that what a search predicted of it can be compared.
     number = next(n for n in independent[1].ranking if n >= 4)
     shown: list[TriedTrial] = []
-    _, average = export_average(reader, number, 6, tmp_path / "average.pt", shown.append)
-    export_model(reader, number, tmp_path / "alone.pt")
+    average = write_average(reader, number, 6, tmp_path / "average.pt", shown.append)
+    write_model(read_trial_model(reader, number), tmp_path / "alone.pt")
     assert average.trials == [number]
     assert len(shown) == 6
     assert {tried.trial for tried in shown} == set(independent[1].ranking)
@@ -152,6 +154,19 @@ def test_networks_from_different_starts_are_left_alone(
     assert shown[0].prediction.predicted_test_score == pytest.approx(searched.prediction.predicted_test_score)
     assert average.to_json()["predicted_test_score"] == pytest.approx(searched.prediction.predicted_test_score)
     assert average.to_json()["train_score"] == searched.measurement.train_score
+
+
+def write_average(
+    reader: StudyReader,
+    trial: int | None,
+    n_best: int,
+    path: Path,
+    show: Callable[[TriedTrial], None] = lambda tried: None,
+) -> WeightAverage:
+    model = average_trial_models(reader, trial, n_best, show)
+    write_model(model, path)
+    assert model.average is not None
+    return model.average
 
 
 def disturb(reader: StudyReader, writer: StudyWriter, number: int, folder: Path) -> dict[int, dict[str, torch.Tensor]]:
@@ -178,7 +193,7 @@ def test_disturbances_of_one_network_average_out(
     trained = max(independent[1].trials, key=lambda trial: trial.measurement.train_score)
     disturbed = disturb(reader, writer, trained.number, tmp_path)
     Path(reader.checkpoint(independent[1].ranking[3]).path).unlink()
-    _, average = export_average(reader, None, 5, tmp_path / "average.pt")
+    average = write_average(reader, None, 5, tmp_path / "average.pt")
     first, *others = average.trials
     assert first == independent[1].ranking[0]
     assert others
@@ -207,7 +222,7 @@ def test_a_network_is_not_averaged_with_itself(
     best = reader.checkpoint(independent[1].ranking[0])
     for trial in reader.checkpoints():
         writer.set_checkpoint(trial, best.epoch, best.path, best.sha256, best.size)
-    _, average = export_average(reader, None, 3, tmp_path / "average.pt")
+    average = write_average(reader, None, 3, tmp_path / "average.pt")
     assert average.trials == independent[1].ranking[:1]
     scores = {tried.prediction.predicted_test_score for tried in average.tried[1:]}
     assert scores == {average.tried[0].reestimated.predicted_test_score}
@@ -219,10 +234,10 @@ def test_changed_checkpoints_are_skipped(copied: tuple[StudyReader, StudyWriter]
     file = reader.checkpoint(second)
     shutil.copy(reader.checkpoint(first).path, tmp_path / "other.pt")
     writer.set_checkpoint(second, file.epoch, str(tmp_path / "other.pt"), file.sha256, file.size)
-    _, average = export_average(reader, first, 6, tmp_path / "average.pt")
+    average = write_average(reader, first, 6, tmp_path / "average.pt")
     assert "SHA-256" in next(tried.skipped for tried in average.tried if tried.trial == second)
     with pytest.raises(CheckpointError, match="SHA-256"):
-        export_average(reader, second, 6, tmp_path / "average.pt")
+        write_average(reader, second, 6, tmp_path / "average.pt")
 
 
 def test_other_images_are_refused(independent: tuple[StudyConfig, SearchResult], reader: StudyReader) -> None:
@@ -236,14 +251,14 @@ def test_other_architectures_are_named(undisturbed: tuple[StudyConfig, SearchRes
     reader = find_study(make_engine(str(undisturbed[0].study.storage)), "tiny")
     best, second, *_ = undisturbed[1].ranking
     with pytest.raises(SearchError) as caught:
-        export_average(reader, None, 2, tmp_path / "average.pt")
+        write_average(reader, None, 2, tmp_path / "average.pt")
     for number in (best, second):
         params = undisturbed[1].trials[number].params
         assert f"trial {number}: cnn block={params['block']!r} width={params['width']}" in str(caught.value)
     with pytest.raises(SearchError, match="no other of the 1 best"):
-        export_average(reader, None, 1, tmp_path / "average.pt")
+        write_average(reader, None, 1, tmp_path / "average.pt")
     with pytest.raises(StoreError, match="no trial 99"):
-        export_average(reader, 99, 2, tmp_path / "average.pt")
+        write_average(reader, 99, 2, tmp_path / "average.pt")
     assert not (tmp_path / "average.pt").exists()
 
 
@@ -261,4 +276,4 @@ def test_without_a_calibrator_nothing_is_predicted(make_study: Callable[..., Stu
         run_search(config, Stop())
     reader = find_study(make_engine(str(config.study.storage)), "tiny")
     with pytest.raises(SearchError, match="no calibrator yet"):
-        export_average(reader, None, 2, tmp_path / "average.pt")
+        write_average(reader, None, 2, tmp_path / "average.pt")

@@ -13,6 +13,7 @@ from flatselect.pruning import PRUNED_ATTRIBUTE
 from flatselect.ranking import find_pareto_front
 from flatselect.search.result import SearchResult
 from flatselect.search.run import run_search
+from flatselect.search.telling import list_directions, name_metrics
 from flatselect.search_space import make_candidate
 
 PARETO = ("study.minimize=['parameters']", "study.sampler=nsga2", "study.population=4", "study.trials=12")
@@ -29,6 +30,7 @@ def test_every_sampler_searches_for_small_networks_too(make_study: MakeStudy, sa
     result = run_search(config)
     study = load_study(result)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["predicted test score", "parameters"]
     by_number = {trial.number: trial for trial in study.trials}
     complete = [trial for trial in result.trials if trial.state == "COMPLETE"]
     assert len(complete) >= 4
@@ -49,6 +51,7 @@ def test_every_sampler_searches_for_small_networks_too(make_study: MakeStudy, sa
 def test_one_objective_has_no_front(undisturbed: tuple[StudyConfig, SearchResult]) -> None:
     _, result = undisturbed
     assert result.pareto_front is None
+    assert load_study(result).metric_names == ["predicted test score"]
     assert all(trial.to_json()["latency_ms"] is None for trial in result.trials)
 
 
@@ -120,3 +123,14 @@ def make_text(overrides: list[str]) -> str:
     """A short study; the pruner's own keys would be mistakes of their own beside another pruner."""
     pruner = '[pruner]\nname = "median"\n' if any("pruner" in o for o in overrides) else ""
     return f'[study]\nname = "short"\n[data]\ntrain = "digits"\n[search_space]\nwidth = 4\n{pruner}'
+
+
+@pytest.mark.filterwarnings("ignore:.*set_metric_names is experimental")
+def test_objectives_that_a_user_has_named_keep_their_names(make_study: MakeStudy) -> None:
+    config = make_study()
+    study = optuna.create_study(
+        study_name=config.study.name, storage=config.study.storage, directions=list_directions(config.study)
+    )
+    study.set_metric_names(["mine"])
+    name_metrics(study, config.study)
+    assert study.metric_names == ["mine"]

@@ -199,7 +199,7 @@ def test_trials_that_somebody_ended_by_hand_are_left_to_them(
                 if epochs_done.get(number) == epoch:
                     end(number)
 
-    monkeypatch.setattr("flatselect.search.driver.suggest", suggest_and_end)
+    monkeypatch.setattr("flatselect.search.trial_queue.suggest", suggest_and_end)
     listener = EndSome()
     result = run_search(config, listener)
     left = [f"trial {number}: was ended by another process, and is left to it" for number in (4, 5, 6)]

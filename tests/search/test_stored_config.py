@@ -7,7 +7,8 @@ import pytest
 from searching import MakeStudy, open_reader
 
 from flatselect.errors import StoreError
-from flatselect.search.export import export_model
+from flatselect.exporting.model_files import write_model
+from flatselect.exporting.trial_model import read_trial_model
 from flatselect.search.run import run_search
 from flatselect.search.stored_config import read_stored_config
 
@@ -20,4 +21,4 @@ def test_a_key_of_another_version_is_named(make_study: MakeStudy) -> None:
         with closing(sqlite3.connect(result.storage.removeprefix("sqlite:///"))) as connection, connection:
             connection.execute("UPDATE flatselect_studies SET config = json_set(config, '$.study.quantum', 1)")
         with pytest.raises(StoreError, match=r"study 'tiny' was made by another version .*: study\.quantum: Extra"):
-            export_model(reader, None, "nowhere.pt")
+            write_model(read_trial_model(reader, None), "nowhere.pt")

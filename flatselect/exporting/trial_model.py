@@ -1,15 +1,18 @@
-"""Exported models: weights, architecture and provenance in one file, and the way back."""
+"""One trial's network, built and filled with its weights, and all that a file says of it."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.config import StudyConfig
+from flatselect.data.normalization import Constants
 from flatselect.errors import CheckpointError, SearchError, StoreError
-from flatselect.models.factories import build_model, is_own_code
+from flatselect.exporting.loading import EXPORTED_KIND, build_exported_model
 from flatselect.ranking import rank_trials
 from flatselect.records import TrialRecord
 from flatselect.search.greedy_average import (
@@ -23,52 +26,83 @@ from flatselect.search.stored_config import read_stored_config
 from flatselect.search.study_images import reload_images
 from flatselect.search.versions import collect_versions
 from flatselect.search.weight_average import Weights
-from flatselect.search_space import make_candidate
+from flatselect.search_space import Candidate, make_candidate
 from flatselect.store.study_reader import CheckpointRecord, StudyReader
-from flatselect.training.checkpoint import CheckpointFile, hash_file, load_checkpoint, save_checkpoint
-from flatselect.training.seeding import seeded
-
-EXPORTED_KIND = "flatselect model"
+from flatselect.training.checkpoint import hash_file, load_checkpoint
 
 
-def export_model(reader: StudyReader, trial: int | None, path: str | Path) -> CheckpointFile:
-    """Writes one trial's last weights, what is needed to build the network again, and where it comes from.
+@dataclass(frozen=True)
+class TrialModel:
+    """A model to be written.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        content: What a `.pt` file of it holds: architecture, shape of an image, classes, weights, provenance.
+        config: The study's settings.
+        candidate: The trial's network and hyper-parameters.
+        trial: Without its audit.
+        epoch: Epochs after which its weights were written.
+        average: How weights were averaged; None: they are the trial's own.
+    """
+
+    network: nn.Module
+    content: dict[str, Any]
+    config: StudyConfig
+    candidate: Candidate
+    trial: TrialRecord
+    epoch: int
+    average: WeightAverage | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.content["input_shape"]
+        return channels, height, width
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is known of the training images: see `StudyReader.data`."""
+        data: dict[str, Any] = self.content["provenance"]["data"]
+        return data
+
+    @property
+    def constants(self) -> tuple[Constants, Constants] | None:
+        """Mean and std of the training images; None where they were taken as they are."""
+        return None if self.data["mean"] is None else (tuple(self.data["mean"]), tuple(self.data["std"]))
+
+
+def read_trial_model(reader: StudyReader, trial: int | None) -> TrialModel:
+    """Reads one trial's last weights.
 
     Args:
         reader: Of the study.
         trial: A trial number; None for the best of the ranking.
-        path: A `.pt` file; it is read with `weights_only=True`.
 
     Raises:
         StoreError: The study has no such trial.
         SearchError: The trial has no weights to export.
         CheckpointError: Its checkpoint is gone, or is not the one that the database remembers.
+        ModelError: The network cannot be built here.
     """
     chosen = _choose_trial(reader.trials(include_audits=False), trial)
+    config = read_stored_config(reader)
     file = _find_checkpoint(reader, chosen)
-    weights = load_checkpoint(file.path)["model"]
-    return save_checkpoint(Path(path), _make_content(reader, chosen, weights), file.epoch)
+    return _make_model(reader, config, chosen, load_checkpoint(file.path)["model"], file.epoch)
 
 
-def export_average(
-    reader: StudyReader,
-    trial: int | None,
-    n_best: int,
-    path: str | Path,
-    show: Callable[[TriedTrial], None] = lambda tried: None,
-) -> tuple[CheckpointFile, WeightAverage]:
-    """Writes the average of a trial's weights and of those of the best trials that are predicted to make it better.
+def average_trial_models(
+    reader: StudyReader, trial: int | None, n_best: int, show: Callable[[TriedTrial], None] = lambda tried: None
+) -> TrialModel:
+    """Averages a trial's weights and those of the best trials that are predicted to make it better.
 
     It starts from the trial, goes through those of the `n_best` first of the ranking that have its architecture, best
     first, and adds each with which the average is predicted to score higher than without it (`average_greedily`). If
-    none is, the file holds the trial's own weights, as `export_model` writes them. What was tried stands in the
+    none is, the model has the trial's own weights, as `read_trial_model` reads them. What was tried stands in the
     provenance under "average". No audit is looked at.
 
     Args:
         reader: Of the study.
         trial: The number of the trial to start from; None for the best of the ranking.
         n_best: How many of the ranking are looked at.
-        path: A `.pt` file; it is read with `weights_only=True`.
         show: Is called after each trial that was tried.
 
     Raises:
@@ -103,8 +137,9 @@ def export_average(
         lambda number: load_checkpoint(_find_checkpoint(reader, ingredients[number]).path)["model"],
         show,
     )
-    content = _make_content(reader, chosen, average.result.weights, average)
-    return save_checkpoint(Path(path), content, file.epoch), average
+    model = _make_model(reader, config, chosen, average.result.weights, file.epoch)
+    model.content["provenance"]["average"] = average.to_json()
+    return dataclasses.replace(model, average=average)
 
 
 def _choose_trial(trials: Sequence[TrialRecord], number: int | None) -> TrialRecord:
@@ -136,59 +171,23 @@ def _find_checkpoint(reader: StudyReader, trial: TrialRecord) -> CheckpointRecor
     return file
 
 
-def _make_content(
-    reader: StudyReader, trial: TrialRecord, weights: Weights, average: WeightAverage | None = None
-) -> dict[str, Any]:
-    config = read_stored_config(reader)
-    candidate = make_candidate(config, trial.params)
-    data = reader.data()
-    provenance = {
-        "trial": trial.to_json(),
-        "data": data,
-        "study": config.to_dict(),
-        "versions": collect_versions(),
-    }
-    return {
+def _make_model(
+    reader: StudyReader, config: StudyConfig, trial: TrialRecord, weights: Weights, epoch: int
+) -> TrialModel:
+    candidate, data = make_candidate(config, trial.params), reader.data()
+    content = {
         "kind": EXPORTED_KIND,
         "model": candidate.model,
         "model_args": candidate.model_args,
         "input_shape": list(data["input_shape"]),
         "class_names": list(data["class_names"]),
         "state_dict": weights,
-        "provenance": provenance if average is None else provenance | {"average": average.to_json()},
+        "provenance": {
+            "trial": trial.to_json(),
+            "data": data,
+            "study": config.to_dict(),
+            "versions": collect_versions(),
+        },
     }
-
-
-def load(path: str | Path, *, factory: str | None = None) -> nn.Module:
-    """Gives an exported model back, in evaluation mode, on the CPU.
-
-    Args:
-        path: What `flatselect export` wrote.
-        factory: Must repeat the file's `module:function` where the model is a user's own: a file is never trusted to
-            name the code that is run.
-
-    Returns:
-        The model. Its attribute `provenance` holds the trial, data, study and versions it comes from; its
-        `class_names` the classes, in the order of its outputs.
-
-    Raises:
-        CheckpointError: The file is missing, broken, or not an exported model.
-        ModelError: The architecture cannot be built here.
-    """
-    content: dict[str, Any] = load_checkpoint(path)
-    if content.get("kind") != EXPORTED_KIND:
-        raise CheckpointError(f"{path}: a checkpoint, but not a model that flatselect exported")
-    name = str(content["model"])
-    if is_own_code(name) and factory != name:
-        raise CheckpointError(f"{path}: its network is built by {name!r}; if you trust it, pass factory={name!r}")
-    channels, height, width = content["input_shape"]
-    with seeded(0):
-        model = build_model(name, content["model_args"], (channels, height, width), len(content["class_names"]))
-    try:
-        model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the network {name!r}: {error}") from error
-    model.eval()
-    # Plain attributes: `nn.Module` would take neither for a parameter nor for a buffer.
-    model.__dict__.update(provenance=content["provenance"], class_names=tuple(content["class_names"]))
-    return model
+    network = build_exported_model(f"trial {trial.number}", content)
+    return TrialModel(network, content, config, candidate, trial, epoch)

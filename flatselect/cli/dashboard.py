@@ -1,0 +1,120 @@
+"""`flatselect dashboard`: optuna-dashboard on a study's database."""
+
+import ipaddress
+import signal
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
+
+import click
+from optuna.storages import RDBStorage
+
+from flatselect.cli.opening import find_url, open_study_reader
+from flatselect.errors import ConfigError, StoreError
+from flatselect.store.engine import make_engine, show_url
+from flatselect.store.optuna_storage import close_optuna_storage
+from flatselect.store.optuna_trials import read_study_ids
+from flatselect.store.study_reader import open_optuna_storage
+
+_EPILOG = """\b
+Examples:
+  flatselect dashboard studies/digits.toml
+  flatselect dashboard postgresql://USER@HOST/DATABASE --port 0
+  ssh -t -L 8080:127.0.0.1:8080 HOST flatselect dashboard digits.db   # open its URL here"""
+
+
+@click.command("dashboard", epilog=_EPILOG)
+@click.argument("study", metavar="STUDY|FILE.db|URL")
+@click.option("--storage", metavar="URL", help="Database; default: what the study file says, or NAME.db.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
+    """Serve optuna-dashboard (pip install 'flatselect[dashboard]') on the database of STUDY, also while it is searched.
+
+    STUDY is a study file, a .db file, a database's URL, or a study's name. Beside Optuna's own plots there are those of
+    `flatselect report`, the ranking as the study's note, and each trial's story as its note. They are made as the page
+    is looked at: nothing but notes that you save is written to the database. Ctrl-C ends it.
+    """
+    url, uid = _find_database(study, storage)
+    try:
+        from flatselect.dashboard.additions import AdditionsCache
+        from flatselect.dashboard.server import make_app, start_server
+    except ModuleNotFoundError as error:
+        if error.name not in ("optuna_dashboard", "bottle"):
+            raise
+        raise ConfigError(f"{error}; pip install 'flatselect[dashboard]' brings optuna-dashboard") from None
+    # Of importances, which the page asks for again and again.
+    warnings.filterwarnings("ignore", module="optuna")
+    opened = _open_storage(url)
+    cache = AdditionsCache(opened)
+    try:
+        with opened.engine.begin() as connection:
+            ids = read_study_ids(connection)
+        if uid is None and len(ids) == 1:
+            (uid,) = ids
+        with start_server(make_app(opened, cache), host, port) as server, _ended_by_sigterm():
+            if not _is_loopback(host):
+                click.echo(
+                    f"--host {host}: there is no password; whoever reaches this port reads the database's studies and "
+                    "writes notes",
+                    err=True,
+                )
+            path = "/dashboard" if uid is None else f"/dashboard/studies/{ids[uid]}"
+            page = f"http://{_name_host(host)}:{server.server_port}{path}"
+            click.echo(page)
+            click.echo(f"studies of {show_url(opened.engine)}; Ctrl-C ends it", err=True)
+            server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo("ended", err=True)
+    finally:
+        cache.close()
+        close_optuna_storage(opened)
+
+
+def _find_database(study: str, storage: str | None) -> tuple[str, str | None]:
+    """The database's URL, and the uid of the study that is asked for; None where a whole database is."""
+    if study.endswith(".db") or "://" in study:
+        return find_url(study, storage), None
+    with closing(open_study_reader(study, storage)) as reader:
+        return reader.engine.url.render_as_string(hide_password=False), reader.study_uid
+
+
+def _open_storage(url: str) -> RDBStorage:
+    engine = make_engine(url, create=False)
+    try:
+        opened = open_optuna_storage(engine)
+    finally:
+        engine.dispose()
+    if opened is None:
+        raise StoreError(f"{show_url(engine)}: holds no study; `flatselect search STUDY.toml` makes one")
+    return opened
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _name_host(host: str) -> str:
+    """The host as it stands in a link."""
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """A container is ended by SIGTERM, which its first process does not hear unless it says so."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -1,0 +1,1 @@
+"""optuna-dashboard on a study, with flatselect's plots and notes beside Optuna's own."""

@@ -1,0 +1,109 @@
+"""optuna-dashboard as a server of this process, with flatselect's additions in its answers."""
+
+import socket
+from collections.abc import Callable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import WSGIApplication
+
+import bottle
+import click
+import optuna_dashboard
+from optuna.storages import RDBStorage
+
+from flatselect.dashboard.additions import AdditionsCache
+from flatselect.errors import ConfigError, FlatselectError
+
+_STUDY_RULE = "/api/studies/<study_id:int>"
+_NOTE_RULES = {f"{_STUDY_RULE}/note", f"{_STUDY_RULE}/<trial_id:int>/note"}
+
+
+def make_app(storage: RDBStorage, cache: AdditionsCache) -> WSGIApplication:
+    """optuna-dashboard, with our plots and notes; of what it can write, only notes."""
+    app = optuna_dashboard.wsgi(storage)
+    app.install(AdditionsPlugin(cache))
+    return app  # type: ignore[no-any-return]
+
+
+class AdditionsPlugin:
+    """A plugin of bottle, which optuna-dashboard is made with: it adds to what the dashboard says of a study."""
+
+    name, api = "flatselect", 2
+
+    def __init__(self, cache: AdditionsCache) -> None:
+        self._cache = cache
+        self._told: str | None = None
+
+    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
+        if route.method != "GET":
+            return callback if route.rule in _NOTE_RULES else refuse
+        if route.rule != _STUDY_RULE:
+            return callback
+
+        def answer(study_id: int) -> Any:
+            found = callback(study_id=study_id)
+            if isinstance(found, dict) and "trials" in found:
+                self._add(study_id, found)
+            return found
+
+        return answer
+
+    def _add(self, study_id: int, study: dict[str, Any]) -> None:
+        try:
+            additions = self._cache.find(study_id)
+        except FlatselectError as error:
+            if str(error) != self._told:  # the page asks every few seconds
+                self._told = str(error)
+                click.echo(f"without flatselect's plots and notes: {error}", err=True)
+            return
+        study["plotly_graph_objects"] += [
+            {"id": name, "graph_object": figure} for name, figure in additions.plots.items()
+        ]
+        _set_note(study, additions.note)
+        for trial in [*study["trials"], *study["best_trials"]]:
+            _set_note(trial, additions.trial_notes.get(trial["number"], ""))
+
+
+def _set_note(noted: dict[str, Any], body: str) -> None:
+    """Puts ours where the user has written none: version 0 is what a note that was never saved has."""
+    if noted["note"]["version"] == 0:
+        noted["note"] = {"version": 0, "body": body}
+
+
+def refuse(**_: Any) -> dict[str, str]:
+    """Says no to what would change the study: a study renamed or deleted by Optuna alone leaves its tables behind."""
+    bottle.response.status = 403
+    return {"reason": "`flatselect dashboard` changes nothing but notes; `optuna-dashboard STORAGE` does"}
+
+
+class DashboardServer(ThreadingMixIn, WSGIServer):
+    """Answers each request in a thread; those that wait do not keep it from ending."""
+
+    daemon_threads = True
+
+
+class _DashboardServer6(DashboardServer):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Says nothing: the page asks every few seconds."""
+
+
+def start_server(app: WSGIApplication, host: str, port: int) -> WSGIServer:
+    """Listens, and answers once `serve_forever` is called; port 0 is any that is free.
+
+    Raises:
+        ConfigError: It cannot listen there.
+    """
+    server_class = _DashboardServer6 if ":" in host else DashboardServer
+    try:
+        return make_server(host, port, app, server_class=server_class, handler_class=_QuietHandler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"--host {host} --port {port}: {reason}; is a dashboard running there already? "
+            "Give another port, or --port 0 for one that is free"
+        ) from None
