@@ -10,7 +10,7 @@ from flatselect.report.study_charts import CHARTS
 from flatselect.report.study_contents import StudyContents
 
 # The dashboard draws these itself.
-_LEFT_OUT = {"importance", "parallel"}
+_LEFT_OUT = {"importance", "parallel", "pareto"}
 _SHOWN_ROWS = 12
 _CAPTION_CHARACTERS, _CAPTION_PIXELS = 90, 15
 

@@ -331,9 +331,13 @@ def find_study(engine: Engine, name: str) -> StudyReader:
     )
 
 
-def open_optuna_storage(engine: Engine, patience: Patience = IMPATIENT) -> RDBStorage | None:
-    """Optuna's half of the database, None where it has none; nothing is made."""
+def open_optuna_storage(engine: Engine) -> RDBStorage | None:
+    """Optuna's half of the database, None where it has none; nothing is made.
+
+    Raises:
+        StoreError: Its tables are of another version of Optuna.
+    """
     with open_transaction(engine) as connection:
         if not inspect(connection).has_table("studies"):
             return None
-    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False, patience=patience)
+    return make_optuna_storage(engine.url.render_as_string(hide_password=False), create=False)
