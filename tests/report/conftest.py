@@ -13,6 +13,14 @@ from flatselect.report.study_contents import read_study_contents
 @pytest.fixture(scope="session")
 def study_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "digits.db"
+    write_study(f"sqlite:///{path}", minimize=["parameters"])
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_path(tmp_path_factory):
+    """A study with one objective."""
+    path = tmp_path_factory.mktemp("plain") / "digits.db"
     write_study(f"sqlite:///{path}")
     return path
 
@@ -21,13 +29,19 @@ def study_path(tmp_path_factory):
 def evil_path(tmp_path_factory):
     """A study in which every name and message is hostile."""
     path = tmp_path_factory.mktemp("evil") / "evil.db"
-    write_study(f"sqlite:///{path}", evil=EVIL)
+    write_study(f"sqlite:///{path}", evil=EVIL, minimize=["parameters"])
     return path
 
 
 @pytest.fixture(scope="session")
 def contents(study_path):
     with closing(open_study_reader(str(study_path))) as reader:
+        return read_study_contents(reader)
+
+
+@pytest.fixture(scope="session")
+def plain_contents(plain_path):
+    with closing(open_study_reader(str(plain_path))) as reader:
         return read_study_contents(reader)
 
 

@@ -46,8 +46,8 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def served(study_path):
-    with serve_here(f"sqlite:///{study_path}") as served:
+def served(plain_path):
+    with serve_here(f"sqlite:///{plain_path}") as served:
         yield served
 
 
@@ -57,8 +57,8 @@ def detail(served):
 
 
 @pytest.fixture(scope="module")
-def trials(study_path):
-    with closing(open_study_reader(str(study_path))) as reader:
+def trials(plain_path):
+    with closing(open_study_reader(str(plain_path))) as reader:
         return {trial.number: trial for trial in reader.trials(include_audits=True)}
 
 
@@ -79,8 +79,8 @@ def read_table(note):
     return [dict(zip(cells[:n_columns], row, strict=True)) for row in np.reshape(cells[n_columns:], (-1, n_columns))]
 
 
-def test_values_are_those_that_optuna_was_told(study_path, detail):
-    with closing(open_study_reader(str(study_path))) as reader:
+def test_values_are_those_that_optuna_was_told(plain_path, detail):
+    with closing(open_study_reader(str(plain_path))) as reader:
         url = reader.engine.url.render_as_string(hide_password=False)
         told = optuna.load_study(study_name=reader.name(), storage=url).get_trials()
     shown = detail["trials"]
@@ -101,9 +101,9 @@ def test_plots_are_the_reports_with_the_numbers_of_the_database(detail, trials):
     assert pairs == {(t.audit_test_score, t.prediction.predicted_test_score) for t in trials.values() if t.prediction}
 
 
-def test_note_is_the_ranking(detail, study_path):
+def test_note_is_the_ranking(detail, plain_path):
     # By SQL: another way to the same numbers.
-    with closing(sqlite3.connect(study_path)) as connection:
+    with closing(sqlite3.connect(plain_path)) as connection:
         rows = connection.execute(
             "SELECT rank, number, model, predicted_test_score, train_score, audit_test_score "
             "FROM flatselect_ranking ORDER BY rank"
@@ -172,8 +172,8 @@ def test_of_many_rows_the_first_are_in_view():
     assert all(len(label) <= 20 for label in many["yaxis"]["ticktext"])
 
 
-def test_only_notes_can_be_written(study_path, tmp_path):
-    copy = shutil.copy(study_path, tmp_path / "digits.db")
+def test_only_notes_can_be_written(plain_path, tmp_path):
+    copy = shutil.copy(plain_path, tmp_path / "digits.db")
     with serve_here(f"sqlite:///{copy}") as served:
         for path, method, body in (
             ("/api/studies", "POST", {"study_name": "new", "directions": ["minimize"]}),
@@ -185,7 +185,7 @@ def test_only_notes_can_be_written(study_path, tmp_path):
             status, answer = served.ask(path, method, body)
             assert (status, "changes nothing but notes" in answer["reason"]) == (403, True), path
         before = served.read("/api/studies/1")
-        assert copy.read_bytes() == study_path.read_bytes()
+        assert copy.read_bytes() == plain_path.read_bytes()
 
         # A note that the user saves takes the place of ours, of which nothing was stored.
         assert served.ask("/api/studies/1/note", "PUT", {"version": 1, "body": "**mine**"})[0] == 204
@@ -224,8 +224,8 @@ def test_on_a_server_it_shows_no_password(postgresql_url):
     assert "secret" not in json.dumps(detail)
 
 
-def test_what_is_not_flatselects_is_left_alone(study_path, tmp_path):
-    copy = shutil.copy(study_path, tmp_path / "digits.db")
+def test_what_is_not_flatselects_is_left_alone(plain_path, tmp_path):
+    copy = shutil.copy(plain_path, tmp_path / "digits.db")
     storage = make_optuna_storage(f"sqlite:///{copy}")
     other = optuna.create_study(study_name="other", storage=storage)
     other.add_trial(optuna.trial.create_trial(value=1.0))
@@ -241,8 +241,8 @@ def test_what_is_not_flatselects_is_left_alone(study_path, tmp_path):
         assert served.ask("/api/studies/99")[0] == 404
 
 
-def test_additions_follow_the_search_and_are_kept_for_a_while(study_path, tmp_path):
-    copy = shutil.copy(study_path, tmp_path / "digits.db")
+def test_additions_follow_the_search_and_are_kept_for_a_while(plain_path, tmp_path):
+    copy = shutil.copy(plain_path, tmp_path / "digits.db")
     url = f"sqlite:///{copy}"
     storage, engine = make_optuna_storage(url, create=False), make_engine(url)
     # Making them takes 3 seconds by this clock: a tenth of the time from 3 to 33.
@@ -261,8 +261,8 @@ def test_additions_follow_the_search_and_are_kept_for_a_while(study_path, tmp_pa
     close_optuna_storage(storage)
 
 
-def test_without_our_tables_it_is_optunas_alone(study_path, tmp_path, capsys):
-    copy = shutil.copy(study_path, tmp_path / "digits.db")
+def test_without_our_tables_it_is_optunas_alone(plain_path, tmp_path, capsys):
+    copy = shutil.copy(plain_path, tmp_path / "digits.db")
     with closing(sqlite3.connect(copy)) as connection:
         connection.execute("DELETE FROM flatselect_studies")
         connection.commit()
@@ -274,11 +274,11 @@ def test_without_our_tables_it_is_optunas_alone(study_path, tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root, to become one who may not write")
-def test_a_database_that_may_not_be_written_is_shown(study_path):
+def test_a_database_that_may_not_be_written_is_shown(plain_path):
     """By a process of a user who may read the file, and write neither it nor its folder."""
     folder = Path(tempfile.mkdtemp(prefix="flatselect-read-only-"))  # pytest's own only their owner may enter
     try:
-        copy = Path(shutil.copy(study_path, folder / "digits.db"))
+        copy = Path(shutil.copy(plain_path, folder / "digits.db"))
         copy.chmod(0o444)
         folder.chmod(0o555)
         # Each once before, as who it becomes may not even read Python's own files.
@@ -300,7 +300,7 @@ def test_a_database_that_may_not_be_written_is_shown(study_path):
             "print(len(after['trials']), after['plotly_graph_objects'] == before['plotly_graph_objects'])\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, str(study_path), str(copy)], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code, str(plain_path), str(copy)], capture_output=True, text=True, check=False
         )
         assert done.stdout == "14 True\n", done
     finally:
@@ -308,17 +308,17 @@ def test_a_database_that_may_not_be_written_is_shown(study_path):
         shutil.rmtree(folder)
 
 
-def test_serves_this_machine_until_ctrl_c(study_path):
-    with serve(study_path) as served:
+def test_serves_this_machine_until_ctrl_c(plain_path):
+    with serve(plain_path) as served:
         assert served.page == f"{served.root}/dashboard/studies/1"
         assert served.root.startswith("http://127.0.0.1:")
         assert served.read("/api/studies/1/param_importances")
         ended = served.stop(signal.SIGINT)
-    assert ended == (0, "", f"studies of sqlite:///{study_path}; Ctrl-C ends it\nended\n")
+    assert ended == (0, "", f"studies of sqlite:///{plain_path}; Ctrl-C ends it\nended\n")
 
 
-def test_serves_others_on_demand_until_a_container_is_stopped(study_path):
-    with serve(f"sqlite:///{study_path}", "--host", "0.0.0.0") as served:
+def test_serves_others_on_demand_until_a_container_is_stopped(plain_path):
+    with serve(f"sqlite:///{plain_path}", "--host", "0.0.0.0") as served:
         assert served.page.startswith(f"http://{socket.gethostname()}:")
         assert served.page.endswith("/dashboard/studies/1")
         code, out, err = served.stop(signal.SIGTERM)
@@ -334,26 +334,26 @@ def refuse(*arguments):
     return " ".join(done.stderr.split())
 
 
-def test_a_port_in_use_is_refused_with_what_to_do(study_path):
+def test_a_port_in_use_is_refused_with_what_to_do(plain_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        message = refuse(study_path, "--port", taken.getsockname()[1])
+        message = refuse(plain_path, "--port", taken.getsockname()[1])
     assert "--port 0" in message
     assert "in use" in message
 
 
-def test_what_is_not_there_is_refused(tmp_path, study_path, monkeypatch):
+def test_what_is_not_there_is_refused(tmp_path, plain_path, monkeypatch):
     assert "no such database" in refuse(tmp_path / "none.db")
     sqlite3.connect(tmp_path / "empty.db").close()
     assert "holds no study; `flatselect search" in refuse(tmp_path / "empty.db")
-    assert "no study 'absent'" in refuse("absent", "--storage", f"sqlite:///{study_path}")
+    assert "no study 'absent'" in refuse("absent", "--storage", f"sqlite:///{plain_path}")
     for name in ("optuna_dashboard", "flatselect.dashboard.server"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
-    assert "pip install 'flatselect[dashboard]'" in refuse(study_path)
+    assert "pip install 'flatselect[dashboard]'" in refuse(plain_path)
 
 
-def test_optuna_dashboard_by_hand_shows_the_study(study_path, tmp_path, trials):
-    copy = shutil.copy(study_path, tmp_path / "digits.db")
+def test_optuna_dashboard_by_hand_shows_the_study(plain_path, tmp_path, trials):
+    copy = shutil.copy(plain_path, tmp_path / "digits.db")
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     with serve_by_hand(f"sqlite:///{copy}", port) as served:

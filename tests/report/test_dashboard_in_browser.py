@@ -35,8 +35,8 @@ def hostile_path(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["plain", "hostile"])
-def served(request, study_path):
-    path = study_path if request.param == "plain" else request.getfixturevalue("hostile_path")
+def served(request, plain_path):
+    path = plain_path if request.param == "plain" else request.getfixturevalue("hostile_path")
     with closing(open_study_reader(str(path))) as reader:
         trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
         name = reader.name()

@@ -57,20 +57,20 @@ def refuse(*arguments):
 
 
 @pytest.fixture(scope="module")
-def story(study_path):
-    return show_json(study_path)
+def story(plain_path):
+    return show_json(plain_path)
 
 
 @pytest.fixture(scope="module")
-def trials(study_path):
+def trials(plain_path):
     """What `flatselect query` says of each, by number."""
-    return {trial["number"]: trial for trial in query(study_path)}
+    return {trial["number"]: trial for trial in query(plain_path)}
 
 
 @pytest.fixture(scope="module")
-def ranking(study_path):
+def ranking(plain_path):
     """Numbers, best first, as the database's view has it."""
-    asked = run("sql", "SELECT number FROM flatselect_ranking ORDER BY rank", study_path, "--json")
+    asked = run("sql", "SELECT number FROM flatselect_ranking ORDER BY rank", plain_path, "--json")
     return [row["number"] for row in json.loads(asked.stdout)]
 
 
@@ -80,8 +80,8 @@ def describe_normal(trial):
     return NormalDist(trial["train_score"] - trial["predicted_test_gap"], (high - low) / (2 * 1.6448536269514722))
 
 
-def test_counts_are_optunas(story, study_path):
-    storage = make_optuna_storage(f"sqlite:///{study_path}")
+def test_counts_are_optunas(story, plain_path):
+    storage = make_optuna_storage(f"sqlite:///{plain_path}")
     states = [trial.state.name for trial in storage.get_all_trials(storage.get_all_studies()[0]._study_id)]
     close_optuna_storage(storage)
     counts = story["trials"]
@@ -140,14 +140,14 @@ def test_failures_and_the_audit_stand_apart(story, trials):
     assert "audit" not in json.dumps({**story, "audit": None, "next": None}).replace('"audit": null', "")
 
 
-def test_the_calibrator_is_the_stored_one(story, contents):
-    assert story["calibrator"] == json.loads(json.dumps(contents.calibrator.describe()))
+def test_the_calibrator_is_the_stored_one(story, plain_contents):
+    assert story["calibrator"] == json.loads(json.dumps(plain_contents.calibrator.describe()))
     assert story["calibration"]["trials_complete"] == N_CALIBRATION
 
 
 @pytest.mark.parametrize("n_columns", WIDTHS)
-def test_a_person_reads_the_same(study_path, story, n_columns):
-    told, commands = show(study_path, n_columns=n_columns)
+def test_a_person_reads_the_same(plain_path, story, n_columns):
+    told, commands = show(plain_path, n_columns=n_columns)
     words = " ".join(told.split())
     best = story["best"]["trial"]
     low, high = best["predicted_test_score_interval"]
@@ -169,13 +169,13 @@ def test_a_person_reads_the_same(study_path, story, n_columns):
     assert "audited" not in before
     for command in ("show", "export", "report", "trials", "search"):
         assert f"flatselect {command} " in commands
-    assert f"flatselect export {study_path} --trial best -o best.pt\n" in commands, "a command is one line"
+    assert f"flatselect export {plain_path} --trial best -o best.pt\n" in commands, "a command is one line"
     assert "\x1b" not in told, "piped: no colour"
 
 
 @pytest.mark.parametrize("number", [0, 7, 13])
-def test_a_trials_story_is_what_query_says(study_path, trials, ranking, number):
-    story, asked = show_json(study_path, number), trials[number]
+def test_a_trials_story_is_what_query_says(plain_path, trials, ranking, number):
+    story, asked = show_json(plain_path, number), trials[number]
     for name in (
         "state",
         "params",
@@ -187,7 +187,7 @@ def test_a_trials_story_is_what_query_says(study_path, trials, ranking, number):
         "failure",
     ):
         assert story["trial"][name] == asked[name], name
-    epochs = query(study_path, "--epochs", "--where", f"trial = {number}")
+    epochs = query(plain_path, "--epochs", "--where", f"trial = {number}")
     for name in ("epoch", "train_loss", "relative_gap_flatness", "predicted_test_score", "extrapolation"):
         assert [row[name] for row in story["curve"]] == [epoch[name] for epoch in epochs], name
     assert story["audit_test_score"] == asked["audit_test_score"]
@@ -208,32 +208,32 @@ def test_a_trials_story_is_what_query_says(study_path, trials, ranking, number):
         assert standing["best"]["probability_better"] == pytest.approx(1 - difference.cdf(0), abs=1e-3)
 
 
-def test_best_is_the_first_of_the_ranking(study_path, ranking):
-    assert show_json(study_path, "best") == show_json(study_path, ranking[0])
+def test_best_is_the_first_of_the_ranking(plain_path, ranking):
+    assert show_json(plain_path, "best") == show_json(plain_path, ranking[0])
 
 
-def test_a_pruned_trial_says_what_it_would_have_needed(study_path, story):
+def test_a_pruned_trial_says_what_it_would_have_needed(plain_path, story):
     number = story["pruned"][0]["trials"][0]
-    pruned = show_json(study_path, number)["pruned"]
+    pruned = show_json(plain_path, number)["pruned"]
     assert pruned["short_by"] == pytest.approx(pruned["needed"] - pruned["bound"])
     assert pruned["short_by"] > 0
-    words = " ".join(show(study_path, number)[0].split())
+    words = " ".join(show(plain_path, number)[0].split())
     assert (
         f"an upper bound of at least {pruned['needed']:.4g} for its final score; it was {pruned['bound']:.4g}" in words
     )
     assert f"saved {N_EPOCHS - pruned['epoch']} epochs" in words
 
 
-def test_a_failed_trial_says_why_and_how_to_try_it_again(study_path):
-    told, commands = show(study_path, 13)
+def test_a_failed_trial_says_why_and_how_to_try_it_again(plain_path):
+    told, commands = show(plain_path, 13)
     assert "failed because ValueError: bad" in " ".join(told.split())
-    assert f"flatselect trials {study_path} retry 13" in commands
+    assert f"flatselect trials {plain_path} retry 13" in commands
     assert "export" not in commands
 
 
-def test_a_checkpoint_is_looked_at(study_path, tmp_path):
+def test_a_checkpoint_is_looked_at(plain_path, tmp_path):
     path = tmp_path / "study.db"
-    path.write_bytes(study_path.read_bytes())
+    path.write_bytes(plain_path.read_bytes())
     file = tmp_path / "trial.pt"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -256,8 +256,8 @@ def test_a_checkpoint_is_looked_at(study_path, tmp_path):
         (("bset",), "bset: expected a trial's number or best"),
     ],
 )
-def test_what_is_not_there_is_a_message(study_path, words, message):
-    assert message in refuse("show", study_path, *words)
+def test_what_is_not_there_is_a_message(plain_path, words, message):
+    assert message in refuse("show", plain_path, *words)
 
 
 @pytest.fixture(scope="module")
@@ -287,11 +287,11 @@ def test_commands_can_be_pasted_and_tell_no_password(tmp_path, monkeypatch):
         assert Address(study, None).search("--trials", 9) == "flatselect search studies/digits.toml --trials 9"
 
 
-def test_nothing_is_written(study_path):
-    before = study_path.read_bytes()
-    show(study_path)
-    show(study_path, "best")
-    assert study_path.read_bytes() == before
+def test_nothing_is_written(plain_path):
+    before = plain_path.read_bytes()
+    show(plain_path)
+    show(plain_path, "best")
+    assert plain_path.read_bytes() == before
 
 
 def make_small_study(path, states, *, minimize=(), outcome="interrupted"):
@@ -349,9 +349,9 @@ def test_a_study_that_has_not_come_far(tmp_path, states, outcome, said, command)
         assert f"small, trial {number}: {state}" in show(path, number, n_columns=60)[0]
 
 
-def test_of_several_objectives_the_front_is_shown(study_path, tmp_path, trials, ranking):
+def test_of_several_objectives_the_front_is_shown(plain_path, tmp_path, trials, ranking):
     path = tmp_path / "front.db"
-    path.write_bytes(study_path.read_bytes())
+    path.write_bytes(plain_path.read_bytes())
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE flatselect_studies SET config = json_set(config, '$.study.minimize', json('[\"parameters\"]'))"

@@ -46,7 +46,7 @@ def measure(params, epoch, *, is_held_out, rng):
     )
 
 
-def write_study(url, name="digits", n_trials=14, *, evil="", outcome="complete", audited=True):
+def write_study(url, name="digits", n_trials=14, *, evil="", outcome="complete", audited=True, minimize=()):
     """Writes it; `evil` is a part of every name and message that comes from outside."""
     rng = np.random.default_rng(1)
     storage = make_optuna_storage(url)
@@ -61,7 +61,7 @@ def write_study(url, name="digits", n_trials=14, *, evil="", outcome="complete",
     study.set_user_attr(UID_ATTRIBUTE, uuid.uuid4().hex)
     name_metrics(study, StudySection(name="digits"))
     config = {
-        "study": {"name": f"{name}{evil}", "trials": n_trials, "seed": 1, "minimize": ["parameters"]},
+        "study": {"name": f"{name}{evil}", "trials": n_trials, "seed": 1, "minimize": list(minimize)},
         "data": {"train": "digits", **({"audit": "digits"} if audited else {})},
         "search_space": {
             "learning_rate": {"type": "float", "low": 0.002, "high": 0.1, "log": True},
