@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -17,6 +18,9 @@ from sqlalchemy import make_url
 # The networks of tests are small: more threads only wait for each other, and for those of tests beside this one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+# A shell has what it runs in the background ignore Ctrl-C, and so would the commands that tests press it for.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

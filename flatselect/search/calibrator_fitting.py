@@ -38,9 +38,12 @@ class CalibratorFitting:
         return self._calibration.may_grow and self._book.n_calibration_alive < self._calibration.n_trials_wanted
 
     def learn(self) -> None:
-        """Enters into the book what other drivers did; to be called under the study's lock."""
-        if not self._others.may_exist:
-            return
+        """Enters into the book what other drivers did, if there may be any; to be called under the study's lock."""
+        if self._others.may_exist:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Enters into the book what other processes did."""
         ended = self._book.update(self._opened.study.get_trials(deepcopy=False))
         for number in ended:
             self._book.curves.update(self._opened.reader.measurements(number))
@@ -59,7 +62,8 @@ class CalibratorFitting:
         if self._others.may_exist and self._calibration.reload():
             self.predict_ended()
         numbers = self._book.find_calibrated()
-        curves = {number: self._book.curves[number] for number in numbers}
+        # One that was ended by hand may have no epoch.
+        curves = {number: self._book.curves.get(number, []) for number in numbers}
         if self._calibration.predictor is not None:
             if self._calibration.lacks_any(curves):
                 self._calibration.fit(curves)

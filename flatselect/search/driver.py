@@ -185,7 +185,8 @@ class Driver:
             if (worker := next((w for w, other in self._running.items() if other is running), None)) is not None:
                 self._release(worker)
             self._end_attempt(running, "lost", failure=Failure("EndedElsewhere", "the trial was ended by another"))
-            self._book.update(self._study.get_trials(deepcopy=False))
+            self._heartbeat.beat()  # the next step ends this run if another has taken it over
+            self._fitting.catch_up()
             self._observer.say(f"trial {running.number}: was ended by another process, and is left to it")
 
     def _handle_report(self, worker: int, running: RunningTrial, report: TrialReport) -> None:

@@ -1,5 +1,6 @@
 """Signs of life of a driver, from a thread of its own: an epoch, or a sampler, may take longer than a minute."""
 
+import contextlib
 import threading
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,7 @@ class Heartbeat:
         self._writer = writer.without_patience()
         self.run_uid = run_uid
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=_name_thread(run_uid), daemon=True)
+        self._thread = threading.Thread(target=self._keep_beating, name=_name_thread(run_uid), daemon=True)
         self.was_taken_over = False
 
     def __enter__(self) -> Self:
@@ -44,11 +45,12 @@ class Heartbeat:
         self._is_over.set()
         self._thread.join()
 
-    def _beat(self) -> None:
-        while not self._is_over.wait(HEARTBEAT_SECONDS):
-            try:
-                if not self._writer.heartbeat(self.run_uid):
-                    self.was_taken_over = True
-                    return
-            except StoreError:
-                pass  # a database that is away hears the next one; the driver waits for it by itself
+    def beat(self) -> None:
+        """One sign of life now, by which it is also learned whether the run was taken over."""
+        # A database that is away hears the next one; the driver waits for it by itself.
+        with contextlib.suppress(StoreError):
+            self.was_taken_over |= not self._writer.heartbeat(self.run_uid)
+
+    def _keep_beating(self) -> None:
+        while not self.was_taken_over and not self._is_over.wait(HEARTBEAT_SECONDS):
+            self.beat()

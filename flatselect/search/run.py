@@ -178,7 +178,7 @@ def _check_metrics(config: StudyConfig) -> None:
     if (
         config.ray.metrics
         and config.ray.find_address() == "local"
-        and importlib.util.find_spec("opentelemetry") is None
+        and importlib.util.find_spec("prometheus_client") is None
     ):
         raise SearchError(
             "ray.metrics = true: this Ray has no metrics endpoint; pip install 'flatselect[metrics]', or leave it out"

@@ -97,11 +97,12 @@ def open_page(browser, pages):
 
 
 def list_requests(browser):
+    """Those of pages; the browser's own window asks for pictures at chrome://."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [
         message["params"]["request"]["url"] for message in messages if message["method"].endswith("requestWillBeSent")
     ]
-    return [url for url in sent if not url.startswith(("data:", "blob:"))]
+    return [url for url in sent if not url.startswith(("data:", "blob:", "chrome:"))]
 
 
 @pytest.mark.parametrize("name", ["digits", "evil"])

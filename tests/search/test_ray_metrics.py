@@ -13,7 +13,9 @@ from flatselect.search.events import SearchStatus
 from flatselect.search.ray_cluster import leave
 from flatselect.search.run import run_search
 
-pytest.importorskip("opentelemetry", reason="Ray's metrics endpoint needs ray[default]: pip install -e '.[metrics]'")
+pytest.importorskip(
+    "prometheus_client", reason="Ray's metrics endpoint needs ray[default]: pip install -e '.[metrics]'"
+)
 pytestmark = pytest.mark.ray
 
 

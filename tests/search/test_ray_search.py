@@ -18,6 +18,13 @@ from flatselect.store.study_reader import find_study
 pytestmark = pytest.mark.ray
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "TrialWorker" in process.name() + "".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has ended in the meantime
+        return False
+
+
 class KillOnce:
     """Kills the process of the first worker that has trained `after` epochs, once."""
 
@@ -29,9 +36,7 @@ class KillOnce:
     def show(self, status: SearchStatus) -> None:
         if self.killed is None and status.n_epochs_run >= self.after:
             children = psutil.Process().children(recursive=True)
-            self.killed = next(
-                child.pid for child in children if "TrialWorker" in child.name() + "".join(child.cmdline())
-            )
+            self.killed = next(child.pid for child in children if is_worker(child))
             os.kill(self.killed, signal.SIGKILL)
 
     def say(self, message: str) -> None:

@@ -173,6 +173,31 @@ def test_a_driver_that_hung_leaves_its_trials_to_who_took_them(
     assert comparable(result, "attempts") == comparable(undisturbed, "attempts")
 
 
+def test_a_calibration_trial_that_somebody_completed_by_hand_is_no_part_of_the_calibration(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no epoch, and is complete for Optuna."""
+    config = make_study()
+
+    def suggest_and_end(trial: optuna.Trial, config: StudyConfig) -> Candidate:
+        candidate = suggest(trial, config)
+        if trial.number == 1:
+            study = optuna.load_study(study_name="tiny", storage=config.study.storage)
+            study.tell(1, 0.5, skip_if_finished=True)
+        return candidate
+
+    monkeypatch.setattr("flatselect.search.trial_queue.suggest", suggest_and_end)
+    result = run_search(config)
+    assert result.trials[1].state == "COMPLETE"
+    assert result.trials[1].epochs == 0
+    assert result.trials[1].prediction is None
+    with closing(open_reader(str(config.study.storage))) as reader:
+        calibrator = reader.latest_calibrator()
+    assert calibrator is not None
+    assert {row["group"] for row in calibrator[1]["rows"]} == {"0", "2", "3"}
+    assert all(trial.prediction for trial in result.trials if trial.number != 1)
+
+
 def test_trials_that_somebody_ended_by_hand_are_left_to_them(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
