@@ -12,6 +12,7 @@ from flatselect.cli.checkpoint_measuring import CheckpointMeasurer, MeasuringSet
 from flatselect.cli.checkpoint_model import parse_model_args
 from flatselect.cli.measured_images import count_images, load_image_set, make_data_section, parse_constants
 from flatselect.cli.measuring_options import device_options, find_device, image_options, network_options
+from flatselect.cli.opening import make_file_url
 from flatselect.cli.option_words import in_words_of_options
 from flatselect.cli.output import make_output_options, print_json, print_records
 from flatselect.cli.page_path import check_page_path
@@ -20,10 +21,13 @@ from flatselect.cli.rank_page import list_facts
 from flatselect.cli.step_progress import StepProgress
 from flatselect.config import DataSection
 from flatselect.data.loading import AnySet, load_unlabeled_set
+from flatselect.search.versions import collect_versions
 from flatselect.selection.calibrator import Calibrator
 from flatselect.selection.measurement_cache import MeasurementCache, find_cache_folder
 from flatselect.selection.measuring import DEFAULT_PROBE_IMAGES, MOST_TRAIN_IMAGES, MeasuredNetwork
 from flatselect.selection.result import Ranking, rank_measured
+from flatselect.store.checkpoint_rankings import RankedCheckpoint, record_ranking
+from flatselect.store.engine import make_engine, show_url
 
 # More say hardly more, and all are in memory as floats.
 MOST_UNLABELED = 2048
@@ -42,6 +46,9 @@ Examples:
   With the calibrator of a search, or one in a file; for programs; as a page:
     flatselect rank runs/ --model cnn --data digits --calibrator study:digits --json
     flatselect rank runs/ --model cnn --data digits --calibrator gap.json -o report.html
+  Remembered in a database, and asked for later:
+    flatselect rank runs/ --model cnn --data digits --record ranked.db
+    flatselect sql "SELECT rank, path, score FROM flatselect_ranked_checkpoints" ranked.db
 
 --data are the images, with labels, that the networks were trained on. Without a calibrator (none) nothing is
 predicted, and the order is that of agreement with the others on --unlabeled images, or else of accuracy on training
@@ -62,6 +69,7 @@ was measured is kept in ~/.cache/flatselect (or FLATSELECT_CACHE): a second call
 @device_options
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: by checkpoints, cores]")
 @click.option("--no-cache", is_flag=True, help="Measure everything anew.")
+@click.option("--record", metavar="DATABASE", help="Remember this ranking in a database: FILE.db, or a URL.")
 @click.option("-o", "--output", metavar="FILE.html", help="Write a page with a plot too.")
 @make_output_options("One JSON object: calibrator, and checkpoints, best first.")
 def rank(
@@ -86,6 +94,7 @@ def rank(
     device: str,
     workers: int | None,
     no_cache: bool,
+    record: str | None,
     output: str | None,
     output_format: str | None,
 ) -> None:
@@ -95,6 +104,9 @@ def rank(
     constants, args, place = parse_constants(mean, std), parse_model_args(model_args), find_device(device)
     if output is not None:
         check_page_path(output)
+    if record is not None:
+        record = record if "://" in record else make_file_url(record)
+        make_engine(record).dispose()  # one that cannot be used is found before anything is measured
     chosen = open_calibrator(calibrator, storage)
     listed, note = list_checkpoints(checkpoints, manifest, model_name, args)
     keys = {"root": data_root, "download": download, "image_size": image_size}
@@ -131,6 +143,8 @@ def rank(
         facts = list_facts(data, train_set, settings.n_probe_images, seed, unlabeled, ranking.predicted_by)
         write_ranking_page(ranking, output, facts)
         click.echo(f"{output}: written", err=True)
+    if record is not None:
+        _record(record, ranking, listed, train_set, unlabeled)
     if not ranking.ranked:
         raise click.ClickException("no checkpoint could be ranked")
 
@@ -185,6 +199,43 @@ def _find_own_groups(listed: list[ListedCheckpoint], calibrator: Calibrator | No
             err=True,
         )
     return groups
+
+
+def _record(
+    url: str, ranking: Ranking, listed: list[ListedCheckpoint], train_set: AnySet, unlabeled: str | None
+) -> None:
+    of_path = {entry.path: entry for entry in listed}
+    checkpoints = [
+        RankedCheckpoint(
+            path=candidate.path,
+            rank=candidate.rank,
+            sha256=of_path[candidate.path].sha256,
+            model=of_path[candidate.path].model_name,
+            measurement=candidate.measurement,
+            prediction=candidate.prediction,
+            probability_best=candidate.probability_best,
+            error=candidate.error,
+        )
+        for candidate in ranking.candidates
+    ]
+    data = {
+        "fingerprint": train_set.fingerprint,
+        "name": train_set.name,
+        "n_images": len(train_set),
+        "class_names": list(train_set.class_names),
+        "input_shape": list(train_set.input_shape),
+    }
+    database = make_engine(url)
+    uid = record_ranking(
+        database,
+        checkpoints,
+        data=data,
+        unlabeled=unlabeled,
+        calibrator=ranking.calibrator,
+        versions=collect_versions(),
+    )
+    click.echo(f"{show_url(database)}: ranking {uid} of {len(checkpoints)} checkpoints is remembered", err=True)
+    database.dispose()
 
 
 def _print(ranking: Ranking, output_format: str | None) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Executable, bindparam, insert, update
 
 from flatselect.records import EpochMeasurement, Failure, Prediction
 from flatselect.store.clock import make_clock, read_clock
+from flatselect.store.datasets import insert_dataset
 from flatselect.store.driver_lock import hold_lock
 from flatselect.store.engine import is_shared, run_transaction
 from flatselect.store.finite_json import replace_non_finite
@@ -80,6 +81,7 @@ class StudyWriter:
             "data": dict(data),
         }
         writer._insert(StudyRow, [values])
+        run_transaction(engine, lambda connection: insert_dataset(connection, data))
         return writer
 
     def without_patience(self) -> Self:

@@ -204,3 +204,60 @@ class AuditRow(Base):
     n_images: Mapped[int]
     audited_at: Mapped[datetime]
     data_fingerprint: Mapped[str | None]
+
+
+class DatasetRow(Base):
+    """A set of images that a study or a ranking was made on."""
+
+    __tablename__ = "flatselect_datasets"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    n_images: Mapped[int | None]
+    n_classes: Mapped[int | None]
+    details: Mapped[dict[str, Any]]
+
+
+class CheckpointRankingRow(Base):
+    """One call of `flatselect rank` that was to be remembered; `calibrator` is empty where nothing is predicted."""
+
+    __tablename__ = "flatselect_checkpoint_rankings"
+
+    uid: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    data_fingerprint: Mapped[str]
+    unlabeled: Mapped[str | None]
+    calibrator: Mapped[dict[str, Any] | None]
+    versions: Mapped[dict[str, Any]]
+
+
+class RankedCheckpointRow(Base):
+    """A checkpoint and its place in such a ranking; without a rank where `error` says why it was not measured."""
+
+    __tablename__ = "flatselect_ranked_checkpoints"
+
+    ranking_uid: Mapped[str] = mapped_column(
+        ForeignKey("flatselect_checkpoint_rankings.uid", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[str]
+    rank: Mapped[int | None]
+    sha256: Mapped[str | None] = mapped_column(index=True)
+    model: Mapped[str | None]
+    n_train_images: Mapped[int | None]
+    n_parameters: Mapped[int | None] = mapped_column(BigInteger)
+    train_score: Mapped[float | None]
+    train_loss: Mapped[float | None]
+    relative_gap_flatness: Mapped[float | None]
+    hessian_trace: Mapped[float | None]
+    layer: Mapped[str | None]
+    exactness: Mapped[str | None]
+    gap: Mapped[float | None]
+    gap_low: Mapped[float | None]
+    gap_high: Mapped[float | None]
+    score: Mapped[float | None]
+    score_low: Mapped[float | None]
+    score_high: Mapped[float | None]
+    extrapolation: Mapped[bool | None]
+    probability_best: Mapped[float | None]
+    error: Mapped[str | None]

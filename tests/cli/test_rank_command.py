@@ -14,6 +14,7 @@ import torch
 from measuring import CNN, export
 from PIL import Image
 from ranking_runs import DIGITS, KEYS, RANK, fit_calibrator, make_study, train
+from running import Command
 from torch import nn
 
 import flatselect
@@ -271,6 +272,31 @@ def test_own_code_prints_to_standard_error_and_is_measured_again_when_it_changed
     assert "hello" not in RANK.run(*arguments).stderr
     Path("rank_talking_nets.py").write_text(code + "# changed\n")
     assert "hello" in RANK.run(*arguments).stderr
+
+
+def test_a_ranking_is_remembered_beside_others(runs, calibrator):
+    (runs / "broken.pt").write_bytes(b"no checkpoint")
+    words = ["runs", "--model", "cnn", *DIGITS, "--calibrator", calibrator, "--record", "ranked.db"]
+    ranked = json.loads(RANK.run(*words, "--json").stdout)["checkpoints"]
+    assert "is remembered" in RANK.run(*words).stderr
+    question = "SELECT path, rank, score, probability_best, error FROM flatselect_ranked_checkpoints ORDER BY position"
+    told = json.loads(Command(("sql",)).run(question, "ranked.db", "--json").stdout)
+    assert len(told) == 2 * len(ranked)
+    keys = {"path": "path", "rank": "rank", "score": "predicted_test_score", "error": "error"}
+    keys["probability_best"] = "probability_best"
+    expected = sorted(([c[key] for key in keys.values()] for c in ranked for _ in range(2)), key=str)
+    assert sorted(([row[name] for name in keys] for row in told), key=str) == expected
+    images = json.loads(
+        Command(("sql",)).run("SELECT name, n_classes FROM flatselect_datasets", "ranked.db", "--json").stdout
+    )
+    assert images == [{"name": "digits", "n_classes": 10}]
+
+
+def test_a_database_that_cannot_be_used_is_found_before_anything_is_measured(runs):
+    done = RANK.run("runs", "--model", "cnn", *DIGITS, "--record", "nowhere/ranked.db")
+    assert done.exit_code == 1
+    assert "there is no folder" in done.stderr
+    assert "measuring" not in done.stderr
 
 
 def test_csv_and_jsonl_are_one_record_a_checkpoint(runs, calibrator):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from recorded_study import record_study
 
+from flatselect.store.checkpoint_rankings import RankedCheckpoint, record_ranking
+from flatselect.store.engine import make_engine
 from flatselect.store.read_only_sql import read_sql
 from flatselect.store.tables import Base
 from flatselect.store.view_columns import CURVES, OPTUNA_TRIALS, PARAMS, RANKING, TRIALS
@@ -19,8 +21,14 @@ def read_blocks(language):
 
 def test_its_queries_answer(database_url):
     record_study(database_url)
+    engine = make_engine(database_url)
+    checkpoint = RankedCheckpoint("a.pt", 1, "5ha", "cnn", None, None, None, None)
+    for _ in range(2):
+        data = {"fingerprint": "f1", "name": "digits"}
+        record_ranking(engine, [checkpoint], data=data, unlabeled=None, calibrator=None, versions={})
+    engine.dispose()
     blocks = read_blocks("sql")
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for sql in blocks:
         with read_sql(database_url, sql) as (names, rows):
             assert names
