@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -127,7 +128,7 @@ def main() -> None:
         url = url or f"sqlite:///{folder}/large.db"
         if not options.made:
             make_large_study(url, folder, options.trials, options.epochs, partial(show, options.trials))
-            print()
+            print(file=sys.stderr)
         print(f"{describe_database(url)}; optuna {optuna.__version__}, Python {platform.python_version()}")
         ways = list_questions(stack, url)
         times = {}
@@ -143,7 +144,8 @@ def main() -> None:
 
 
 def show(n_wanted: int, n_trials: int) -> None:
-    print(f"\rmaking {n_trials:,} of {n_wanted:,} trials", end="", flush=True)
+    if sys.stderr.isatty():
+        print(f"\rmaking {n_trials:,} of {n_wanted:,} trials", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
