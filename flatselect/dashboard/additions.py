@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from optuna.storages import RDBStorage
 
+from flatselect.dashboard.models import list_models, write_model
 from flatselect.dashboard.notes import make_study_note, make_trial_notes
 from flatselect.dashboard.plots import make_plots
 from flatselect.report.study_contents import read_study_contents
@@ -29,11 +30,13 @@ class Additions:
         plots: Plotly's JSON, by a name that is fit for HTML.
         note: Markdown, of the study.
         trial_notes: Markdown, by the trial's number.
+        models: What the dashboard is to know of the best trials' models, by the trial's number.
     """
 
     plots: dict[str, str] = field(default_factory=dict)
     note: str = ""
     trial_notes: dict[int, str] = field(default_factory=dict)
+    models: dict[int, dict[str, str]] = field(default_factory=dict)
 
 
 class AdditionsCache:
@@ -75,6 +78,18 @@ class AdditionsCache:
                 self._made[study_id] = (additions, due)
             return additions
 
+    def write_model(self, study_id: int, artifact_id: str) -> tuple[str, bytes] | None:
+        """Name and content of the file of a model that is offered; None of one that is not.
+
+        Raises:
+            FlatselectError: The model cannot be written, or the database not be read.
+        """
+        for number, model in self.find(study_id).models.items():
+            if model["artifact_id"] == artifact_id:
+                uid = self._storage.get_study_user_attrs(study_id)[UID_ATTRIBUTE]
+                return model["filename"], write_model(self._readers[uid], number)
+        return None
+
     def close(self) -> None:
         """Closes the connections."""
         for reader in self._readers.values():
@@ -82,7 +97,7 @@ class AdditionsCache:
 
 
 def make_additions(reader: StudyReader) -> Additions:
-    """Plots and notes of a study as it is now.
+    """Plots, notes and models of a study as it is now.
 
     Raises:
         StoreError: The database cannot do it.
@@ -92,4 +107,5 @@ def make_additions(reader: StudyReader) -> Additions:
         plots=make_plots(contents),
         note=make_study_note(contents),
         trial_notes=make_trial_notes(contents, read_history(reader)),
+        models=list_models(contents, reader),
     )

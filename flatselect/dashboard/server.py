@@ -16,6 +16,7 @@ from flatselect.dashboard.additions import AdditionsCache
 from flatselect.errors import ConfigError, FlatselectError
 
 _STUDY_RULE = "/api/studies/<study_id:int>"
+_MODEL_RULE = "/artifacts/<study_id:int>/<trial_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"
 _NOTE_RULES = {f"{_STUDY_RULE}/note", f"{_STUDY_RULE}/<trial_id:int>/note"}
 
 
@@ -38,6 +39,10 @@ class AdditionsPlugin:
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
         if route.method != "GET":
             return callback if route.rule in _NOTE_RULES else refuse
+        if route.rule == "/api/meta":
+            return lambda: callback() | {"artifact_is_available": True}
+        if route.rule == _MODEL_RULE:
+            return self._send_model
         if route.rule != _STUDY_RULE:
             return callback
 
@@ -63,6 +68,20 @@ class AdditionsPlugin:
         _set_note(study, additions.note)
         for trial in [*study["trials"], *study["best_trials"]]:
             _set_note(trial, additions.trial_notes.get(trial["number"], ""))
+            if (model := additions.models.get(trial["number"])) is not None:
+                trial["artifacts"] = [*trial["artifacts"], model]
+
+    def _send_model(self, study_id: int, trial_id: int, artifact_id: str) -> Any:
+        try:
+            written = self._cache.write_model(study_id, artifact_id)
+        except FlatselectError as error:
+            return bottle.HTTPResponse(f"{error}\n", 409, {"Content-Type": "text/plain; charset=utf-8"})
+        if written is None:
+            return bottle.HTTPResponse("no such model: the page may be older than the search\n", 404)
+        name, content = written
+        disposition = f'attachment; filename="{name}"'
+        headers = {"Content-Type": "application/octet-stream", "Content-Disposition": disposition}
+        return bottle.HTTPResponse(content, headers=headers)
 
 
 def _set_note(noted: dict[str, Any], body: str) -> None:

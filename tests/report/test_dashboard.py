@@ -9,21 +9,27 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import torch
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from served import add_password, serve, serve_by_hand, serve_here
 from written_study import EVIL, write_study
 
+import flatselect
 from flatselect.cli.main import cli
 from flatselect.cli.opening import open_study_reader
 from flatselect.dashboard.additions import AdditionsCache
 from flatselect.dashboard.plots import make_figure
+from flatselect.exporting.model_files import write_model
+from flatselect.exporting.trial_model import read_trial_model
 from flatselect.markdown import escape_markdown
 from flatselect.report.chart import Axis, Chart, Series
 from flatselect.store.engine import make_engine
@@ -364,3 +370,51 @@ def test_optuna_dashboard_by_hand_shows_the_study(plain_path, tmp_path, trials):
         assert {value["step"] for value in trial["intermediate_values"]} == set(range(1, known.epochs + 1))
     assert len(detail["trials"]) == len(trials)
     assert detail["plotly_graph_objects"] == []  # ours are nowhere in the database
+
+
+STUDY = """
+[study]
+name = "tiny"
+trials = 5
+[data]
+train = "digits"
+size = 60
+[search_space]
+width = { type = "int", low = 3, high = 6 }
+[training]
+epochs = 1
+[calibration]
+trials = 4
+[ray]
+backend = "inline"
+"""
+
+
+def test_the_best_models_are_artifacts_made_when_they_are_asked_for(tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    config = flatselect.load_study_file(tmp_path / "tiny.toml")
+    result = flatselect.run_search(config)
+    with serve_here(config.study.storage) as served:
+        assert served.read("/api/meta")["artifact_is_available"]
+        shown = {trial["number"]: trial for trial in served.read("/api/studies/1")["trials"]}
+        assert {number for number, trial in shown.items() if trial["artifacts"]} == set(result.ranking)
+        number = result.ranking[0]
+        (artifact,) = shown[number]["artifacts"]
+        assert artifact["filename"] == f"trial-{number}.pt"
+        address = f"{served.root}/artifacts/1/{shown[number]['trial_id']}/{artifact['artifact_id']}"
+        with urllib.request.urlopen(address) as answer:
+            (tmp_path / "sent.pt").write_bytes(answer.read())
+            assert artifact["filename"] in answer.headers["Content-Disposition"]
+        with pytest.raises(urllib.error.HTTPError, match="404") as unknown:
+            urllib.request.urlopen(address[:-4] + "0000")
+        unknown.value.close()
+        with closing(open_study_reader(str(tmp_path / "tiny.toml"))) as reader:
+            write_model(read_trial_model(reader, number), tmp_path / "exported.pt")
+            Path(reader.checkpoints()[number].path).unlink()
+        with pytest.raises(urllib.error.HTTPError, match="409") as refused:
+            urllib.request.urlopen(address)
+        with refused.value as error:
+            assert f"trial-{number:05}" in error.read().decode()
+    sent, exported = flatselect.load(tmp_path / "sent.pt"), flatselect.load(tmp_path / "exported.pt")
+    assert sent.provenance["trial"] == exported.provenance["trial"]
+    assert all(torch.equal(value, exported.state_dict()[name]) for name, value in sent.state_dict().items())
