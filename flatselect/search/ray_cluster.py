@@ -5,8 +5,10 @@ import importlib
 import logging
 import os
 import re
+import signal
 import socket
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,13 +53,34 @@ class RayConnection(NamedTuple):
             leave(self.auth_mode)
 
 
+@contextlib.contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Ctrl-C is heard at the end of the block: a process whose Ray is half ended is ended by it, with an error."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def leave(auth_mode: str | None) -> None:
     """Disconnects this process and puts its way of authentication back.
 
     A Ray that is started for this machine sets RAY_AUTH_MODE=token, and Ray 2.60 keeps that for the process: the head
     of a cluster without tokens that it joins next cannot talk back to it, and ends its actors before they start.
     """
-    ray.shutdown()
+    with _interrupted_afterwards():
+        ray.shutdown()
+        _put_back(auth_mode)
+
+
+def _put_back(auth_mode: str | None) -> None:
     if os.environ.get(_AUTH_MODE) == auth_mode:
         return
     if auth_mode is None:

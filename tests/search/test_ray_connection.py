@@ -1,6 +1,7 @@
 """Clusters that cannot be joined: what is said, and what mends it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,12 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import ray
 from ray_nodes import NodeCluster
 from searching import MakeStudy
 
 from flatselect.config import RaySection
 from flatselect.errors import SearchError
-from flatselect.search.ray_cluster import connect
+from flatselect.search.ray_cluster import connect, leave
 from flatselect.search.run import run_search
 
 pytestmark = pytest.mark.ray
@@ -58,3 +60,21 @@ def test_metrics_that_nobody_would_serve_are_refused(make_study: MakeStudy, monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # as without Ray's extra packages
     with pytest.raises(SearchError, match=r"pip install 'flatselect\[metrics\]'"):
         run_search(make_study("ray.backend=ray", "ray.metrics=true"))
+
+
+def test_ctrl_c_while_ray_is_ended_is_heard_once_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    shut_down = ray.shutdown
+
+    def shut_down_under_ctrl_c() -> None:
+        signal.raise_signal(signal.SIGINT)
+        shut_down()
+
+    auth_mode = os.environ.get("RAY_AUTH_MODE")
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    monkeypatch.setattr(ray, "shutdown", shut_down_under_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        leave(auth_mode)
+    assert not ray.is_initialized()
+    assert os.environ.get("RAY_AUTH_MODE") == auth_mode
+    assert signal.getsignal(signal.SIGINT) is handler
