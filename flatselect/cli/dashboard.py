@@ -4,8 +4,7 @@ import ipaddress
 import signal
 import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from types import FrameType
 
 import click
@@ -13,6 +12,7 @@ from optuna.storages import RDBStorage
 
 from flatselect.cli.opening import find_url, open_study_reader
 from flatselect.errors import ConfigError, StoreError
+from flatselect.search.signal_handling import handle_signals
 from flatselect.store.engine import make_engine, open_transaction, show_url
 from flatselect.store.optuna_storage import close_optuna_storage
 from flatselect.store.optuna_trials import read_study_ids
@@ -54,7 +54,8 @@ def dashboard(study: str, storage: str | None, port: int, host: str) -> None:
             ids = read_study_ids(connection)
         if uid is None and len(ids) == 1:
             (uid,) = ids
-        with start_server(make_app(opened, cache), host, port) as server, _ended_by_sigterm():
+        # A container is ended by SIGTERM, which its first process does not hear unless it says so.
+        with start_server(make_app(opened, cache), host, port) as server, handle_signals(_end, signal.SIGTERM):
             if not _is_loopback(host):
                 click.echo(
                     f"--host {host}: there is no password; whoever reaches this port reads the database's studies and "
@@ -106,15 +107,5 @@ def _name_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """A container is ended by SIGTERM, which its first process does not hear unless it says so."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

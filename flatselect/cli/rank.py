@@ -20,6 +20,7 @@ from flatselect.cli.rank_output import print_errors, print_ranking
 from flatselect.cli.rank_page import list_facts
 from flatselect.cli.step_progress import StepProgress
 from flatselect.config import DataSection
+from flatselect.data.dataset import describe_dataset
 from flatselect.data.loading import AnySet, load_unlabeled_set
 from flatselect.search.versions import collect_versions
 from flatselect.selection.calibrator import Calibrator
@@ -218,18 +219,11 @@ def _record(
         )
         for candidate in ranking.candidates
     ]
-    data = {
-        "fingerprint": train_set.fingerprint,
-        "name": train_set.name,
-        "n_images": len(train_set),
-        "class_names": list(train_set.class_names),
-        "input_shape": list(train_set.input_shape),
-    }
     database = make_engine(url)
     uid = record_ranking(
         database,
         checkpoints,
-        data=data,
+        data=describe_dataset(train_set),
         unlabeled=unlabeled,
         calibrator=ranking.calibrator,
         versions=collect_versions(),

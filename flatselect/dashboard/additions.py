@@ -50,7 +50,7 @@ class AdditionsCache:
         self._storage = storage
         self._clock = clock
         self._url = storage.engine.url.render_as_string(hide_password=False)
-        self._readers: dict[str, StudyReader] = {}
+        self._readers: dict[int, StudyReader] = {}
         self._made: dict[int, tuple[Additions, float]] = {}  # with when they are to be made anew
         self._lock = threading.Lock()
 
@@ -70,9 +70,9 @@ class AdditionsCache:
             additions, due = self._made.get(study_id, (Additions(), -math.inf))
             started = self._clock()
             if started >= due:
-                if uid not in self._readers:
-                    self._readers[uid] = StudyReader(make_engine(self._url, create=False), uid)
-                additions = make_additions(self._readers[uid])
+                if study_id not in self._readers:
+                    self._readers[study_id] = StudyReader(make_engine(self._url, create=False), uid)
+                additions = make_additions(self._readers[study_id])
                 ended = self._clock()
                 due = ended + max(_FRESH_SECONDS, (ended - started) / _LONGEST_SHARE)
                 self._made[study_id] = (additions, due)
@@ -86,8 +86,7 @@ class AdditionsCache:
         """
         for number, model in self.find(study_id).models.items():
             if model["artifact_id"] == artifact_id:
-                uid = self._storage.get_study_user_attrs(study_id)[UID_ATTRIBUTE]
-                return model["filename"], write_model(self._readers[uid], number)
+                return model["filename"], write_model(self._readers[study_id], number)
         return None
 
     def close(self) -> None:

@@ -76,6 +76,17 @@ class Dataset(Protocol):
         ...
 
 
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """What the database remembers of a set of images, whatever their normalisation."""
+    return {
+        "fingerprint": dataset.fingerprint,
+        "n_images": len(dataset),
+        "name": dataset.name,
+        "class_names": list(dataset.class_names),
+        "input_shape": list(dataset.input_shape),
+    }
+
+
 def gather_images(dataset: Dataset, device: Device) -> tuple[Tensor, Tensor]:
     """All images of a set that has some, in order, as one tensor, and their labels.
 

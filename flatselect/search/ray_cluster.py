@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from ray.exceptions import AuthenticationError, RayError
 from flatselect.config import RaySection
 from flatselect.errors import SearchError
 from flatselect.search.hidden_passwords import hide_passwords
+from flatselect.search.signal_handling import handle_signals
 
 _CONNECT_SECONDS = 10
 _AUTH_MODE = "RAY_AUTH_MODE"
@@ -56,15 +56,9 @@ class RayConnection(NamedTuple):
 @contextlib.contextmanager
 def _interrupted_afterwards() -> Iterator[None]:
     """Ctrl-C is heard at the end of the block: a process whose Ray is half ended is ended by it, with an error."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     pressed: list[int] = []
-    former = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
+    with handle_signals(lambda number, frame: pressed.append(number), signal.SIGINT):
         yield
-    finally:
-        signal.signal(signal.SIGINT, former)
     if pressed:
         raise KeyboardInterrupt
 

@@ -5,8 +5,6 @@ import dataclasses
 import importlib.util
 import signal
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +29,7 @@ from flatselect.search.recovery import adopt_running_trials, start_run
 from flatselect.search.result import SearchResult, read_result
 from flatselect.search.retraining import choose_retraining
 from flatselect.search.retrying import has_waiting_retry
+from flatselect.search.signal_handling import handle_signals
 from flatselect.search.study_calibration import StudyCalibration
 from flatselect.search.study_identity import OpenStudy, open_or_create_study
 from flatselect.search.study_images import load_unlabeled_sample
@@ -222,12 +221,10 @@ def _python_path() -> tuple[str, ...]:
     return (str(Path.cwd()),)
 
 
-@contextlib.contextmanager
-def _stop_on_signals(driver: Driver, opened: OpenStudy, observer: SearchObserver) -> Iterator[None]:
+def _stop_on_signals(
+    driver: Driver, opened: OpenStudy, observer: SearchObserver
+) -> contextlib.AbstractContextManager[None]:
     """The first SIGINT or SIGTERM asks the driver to stop, the second SIGINT stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         if driver.stop_requested:
@@ -236,9 +233,4 @@ def _stop_on_signals(driver: Driver, opened: OpenStudy, observer: SearchObserver
         opened.patience.give_up()
         observer.say("stopping; running trials are kept, the same command goes on with them")
 
-    former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    return handle_signals(request_stop, signal.SIGINT, signal.SIGTERM)
