@@ -81,6 +81,9 @@ class StudySection(Section):
     checkpoints: str | None = Field(
         None, description="folder or fsspec URL that all nodes share; default: NAME-checkpoints beside the study file"
     )
+    keep_checkpoints: PositiveInt | None = Field(
+        None, description="best trials whose checkpoints are kept once they have ended; default: those of all"
+    )
     logs: str | None = Field(None, description="folder of log files, one of each process; default: none are written")
     log_json: bool = Field(False, description="log lines are JSON objects")
     trials: PositiveInt = Field(20, description="trials in all, calibration trials and earlier runs included")

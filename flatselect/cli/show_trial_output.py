@@ -136,7 +136,9 @@ def _describe_comparison(standing: Mapping[str, Any]) -> str:
 def _describe_checkpoint(checkpoint: Mapping[str, Any]) -> str:
     size, found = checkpoint["bytes"], checkpoint["found_bytes"]
     state = format_size(size)
-    if checkpoint["error"]:
+    if checkpoint["deleted_at"]:
+        state += f"; deleted {checkpoint['deleted_at'][:16].replace('T', ' ')} UTC, as it was not among the best"
+    elif checkpoint["error"]:
         state += f"; it cannot be looked at: {checkpoint['error']}"
     elif found is None:
         state += "; the file is gone"

@@ -1,4 +1,4 @@
-"""`flatselect trials`: every attempt of every trial; failed ones tried again, those of dead runs ended."""
+"""`flatselect trials`: every attempt of every trial; failed ones tried again, dead ones ended, checkpoints deleted."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,9 @@ import click
 
 from flatselect.cli.opening import open_study_reader
 from flatselect.cli.output import output_options, print_records, print_table
+from flatselect.cli.show_output import format_size
 from flatselect.cli.trials_output import make_attempt_table, make_records
-from flatselect.errors import ConfigError
+from flatselect.errors import ConfigError, SearchError
 from flatselect.search.retrying import enqueue_retries, find_failed
 from flatselect.search.trial_history import read_history
 
@@ -25,6 +26,7 @@ Examples:
   flatselect trials studies/digits.toml retry 7 9           # the next search tries them again
   flatselect trials studies/digits.toml retry failed
   flatselect trials studies/digits.toml fail --stale 2h     # end what a dead run left running
+  flatselect trials studies/digits.toml clean --keep 5      # delete the checkpoints of all but the best five
 
 Options follow STUDY: `flatselect trials STUDY list --help` lists those of the first two.
 `flatselect show STUDY 7` tells one trial's story, with its traceback."""
@@ -53,7 +55,7 @@ class TrialsGroup(click.Group):
             study = ctx.params["study"]
             raise ConfigError(f"{args[0]}: for one trial's story: flatselect show {study} {args[0]}")
         if not args[0].startswith("-") and args[0] not in self.commands:
-            raise ConfigError(f"{args[0]}: expected list, retry or fail")
+            raise ConfigError(f"{args[0]}: expected list, retry, fail or clean")
         return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
 
 
@@ -68,12 +70,12 @@ storage_option = click.option(
     epilog=_EPILOG,
     invoke_without_command=True,
     no_args_is_help=True,
-    subcommand_metavar="[list | retry N...|failed | fail --stale AGE] [OPTIONS]",
+    subcommand_metavar="[list | retry N...|failed | fail --stale AGE | clean --keep N] [OPTIONS]",
 )
 @click.argument("study")
 @click.pass_context
 def trials(ctx: click.Context, study: str) -> None:
-    """List every attempt of every trial of STUDY, try failed trials again, or end those of a dead run.
+    """List every attempt of every trial of STUDY, try failed trials again, end those of a dead run, or make room.
 
     STUDY is a study file, a .db file that holds one study, or a study's name.
     """
@@ -159,6 +161,49 @@ def fail(ctx: click.Context, age: timedelta, storage: str | None) -> None:
         click.echo("the next `flatselect search` goes on with what is left", err=True)
     if not ended and not left:
         click.echo("no trial was left running", err=True)
+
+
+@trials.command("clean")
+@click.option("--keep", type=click.IntRange(min=1), required=True, metavar="N", help="Trials of the ranking to keep.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@storage_option
+@click.pass_context
+def clean(ctx: click.Context, keep: int, dry_run: bool, yes: bool, storage: str | None) -> None:
+    """Delete the checkpoints of ended trials that are not among the N best.
+
+    What was measured and predicted stays; what needs the weights (export, audit) is possible for the kept trials only.
+    In a study that minimises costs too, the Pareto front is kept as well. `study.keep_checkpoints = N` does the same
+    while a search runs.
+    """
+    with _open_for_writing(_get_study(ctx), storage) as opened:
+        from flatselect.search.checkpoint_cleaning import delete_checkpoints, find_superfluous
+
+        reader = opened.reader
+        if reader.latest_calibrator() is None:
+            raise SearchError("this study has no calibrator yet, so nobody knows which trials are the best")
+        kept = reader.kept_checkpoints()
+        costs = reader.config()["study"].get("minimize", [])
+        superfluous = find_superfluous(reader.trials(include_audits=False), kept, keep, costs)
+        n_left = len(kept) - len(superfluous)
+        words = f"checkpoints of {len(superfluous)} trials, {format_size(sum(file.size for file in superfluous))}"
+        if not superfluous:
+            click.echo(f"nothing to delete; checkpoints kept: {n_left}", err=True)
+            return
+        if dry_run:
+            for file in superfluous:
+                click.echo(file.path)
+            click.echo(f"{words} would be deleted; kept: {n_left}", err=True)
+            return
+        if not yes:
+            click.confirm(f"delete the {words}, and keep {n_left}?", abort=True, err=True)
+        done = delete_checkpoints(opened, superfluous)
+    for problem in done.problems:
+        click.echo(problem, err=True)
+    freed = format_size(sum(file.size for file in done.deleted))
+    click.echo(f"checkpoints deleted: {len(done.deleted)} ({freed}); kept: {n_left + len(done.problems)}")
+    if done.problems:
+        ctx.exit(1)
 
 
 def _get_study(ctx: click.Context) -> str:

@@ -17,7 +17,7 @@ def list_models(contents: StudyContents, reader: StudyReader) -> dict[int, dict[
     """
     if importlib.util.find_spec("torch") is None:
         return {}
-    checkpoints = reader.checkpoints()
+    checkpoints = reader.kept_checkpoints()
     return {
         number: {
             "artifact_id": checkpoints[number].sha256,

@@ -22,6 +22,7 @@ _SUBJECT = "checkpoints"
 _TRIED_CANDIDATES = 5
 # Weights and, at most, the two moments of Adam, each a float32.
 _BYTES_PER_PARAMETER = 3 * 4
+_KEPT_BESIDE = 16
 
 
 def check_checkpoint_folder(config: StudyConfig, dataset: Dataset) -> Finding:
@@ -39,8 +40,15 @@ def check_checkpoint_folder(config: StudyConfig, dataset: Dataset) -> Finding:
     except ModelError as error:
         found = f"{location}: how large they are is not known, no candidate can be: {error}"
         return Finding(_SUBJECT, "problem", found)
-    needed = n_parameters * _BYTES_PER_PARAMETER * (config.study.trials + config.study.retrain_top)
-    wanted = f"{config.study.trials} trials need about {_show_bytes(needed)}"
+    n_trials = config.study.trials + config.study.retrain_top
+    wanted = f"{config.study.trials} trials need"
+    if config.study.keep_checkpoints is not None:
+        # All are kept until the calibration trials have ended; after that, those that run and a few more.
+        at_once = max(config.study.keep_checkpoints, config.calibration.n_trials) + _KEPT_BESIDE
+        n_trials = min(n_trials, at_once)
+        wanted = f"{n_trials} checkpoints at once need"
+    needed = n_parameters * _BYTES_PER_PARAMETER * n_trials
+    wanted += f" about {_show_bytes(needed)}"
     if is_url(location):
         return Finding(_SUBJECT, "ok", f"{location}: can be written, {wanted}")
     return _check_room(Path(location), needed, wanted)

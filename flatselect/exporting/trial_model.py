@@ -158,6 +158,12 @@ def _find_checkpoint(reader: StudyReader, trial: TrialRecord) -> CheckpointRecor
     file = reader.checkpoint(trial.number)
     if file is None:
         raise SearchError(f"trial {trial.number} has no checkpoint ({trial.failure or trial.state})")
+    if file.deleted_at is not None:
+        kept = ", ".join(map(str, reader.kept_checkpoints())) or "none"
+        raise SearchError(
+            f"trial {trial.number}: its checkpoint was deleted {file.deleted_at:%Y-%m-%d %H:%M} UTC, as it was not "
+            f"among the best (study.keep_checkpoints); those of these trials are kept: {kept}"
+        )
     try:
         found = hash_file(file.path)
     except FileNotFoundError:

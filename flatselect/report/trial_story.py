@@ -114,6 +114,7 @@ def _tell_checkpoint(checkpoint: CheckpointRecord | None) -> dict[str, Any] | No
         "bytes": checkpoint.size,
         "found_bytes": found,
         "error": error,
+        "deleted_at": None if checkpoint.deleted_at is None else checkpoint.deleted_at.isoformat(),
     }
 
 

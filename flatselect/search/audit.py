@@ -21,13 +21,13 @@ class _Asked:
 
 
 def find_unaudited(opened: OpenStudy, audit_set: Dataset) -> list[AuditRequest]:
-    """Ended trials whose weights are there and have not been audited on these images."""
+    """Ended trials whose weights are kept and have not been audited on these images."""
     audited = opened.reader.audited_on(audit_set.fingerprint)
-    checkpoints = opened.reader.checkpoints()
+    kept = opened.reader.kept_checkpoints()
     return [
-        AuditRequest(trial.number, dict(trial.params), checkpoints[trial.number].path)
+        AuditRequest(trial.number, dict(trial.params), kept[trial.number].path)
         for trial in opened.study.get_trials(deepcopy=False)
-        if trial.state.name in ("COMPLETE", "PRUNED") and trial.number in checkpoints and trial.number not in audited
+        if trial.state.name in ("COMPLETE", "PRUNED") and trial.number in kept and trial.number not in audited
     ]
 
 

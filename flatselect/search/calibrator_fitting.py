@@ -37,6 +37,14 @@ class CalibratorFitting:
         """Whether the next trial holds out a part: those that failed before are replaced."""
         return self._calibration.may_grow and self._book.n_calibration_alive < self._calibration.n_trials_wanted
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is a calibrator, and no trial is to come with which it would be fitted anew."""
+        if self._calibration.predictor is None:
+            return False
+        is_given = self._calibration.n_trials_wanted == 0
+        return is_given or not self._calibration.may_grow or self._have_trials_ended()
+
     def learn(self) -> None:
         """Enters into the book what other drivers did, if there may be any; to be called under the study's lock."""
         if self._others.may_exist:

@@ -17,6 +17,7 @@ from flatselect.errors import CalibrationError, CheckpointError, SearchError
 from flatselect.pruning import PRUNED_ATTRIBUTE
 from flatselect.records import Failure
 from flatselect.search.calibrator_fitting import CalibratorFitting
+from flatselect.search.checkpoint_cleaning import SearchCleaning
 from flatselect.search.events import SearchObserver, SearchStatus
 from flatselect.search.heartbeat import Heartbeat
 from flatselect.search.other_drivers import OtherDrivers
@@ -69,6 +70,7 @@ class Driver:
         self._book = TrialBook(self._study.get_trials(deepcopy=False), opened.reader.measurements())
         self.others = OtherDrivers(config, opened, heartbeat.run_uid)
         self._fitting = CalibratorFitting(config, opened, calibration, self._book, self.others, observer)
+        self._cleaning = SearchCleaning(config, opened, self._fitting, observer)
         self._queue = TrialQueue(
             config, opened, self._book, self._fitting, self.others, heartbeat.run_uid, observer, adopted
         )
@@ -95,6 +97,8 @@ class Driver:
                 self._calibrate_if_due(is_final=True)
             if not self.stop_requested and self.stopped_because is None:
                 self._retrain_best()
+            if not self.stop_requested:
+                self._cleaning.clean()
         except BaseException:
             self._opened.patience.give_up()  # what is to be said now, a database that is away need not hear
             raise
@@ -304,6 +308,7 @@ class Driver:
     def _tell(self, running: RunningTrial, state: optuna.trial.TrialState, value: float | None = None) -> None:
         self._teller.tell(running, state, value)
         self._book.end(running.number, state)
+        self._cleaning.note_end()
 
     def _calibrate_if_due(self, *, is_final: bool = False) -> None:
         """Fits the calibrator once every calibration trial there will be has ended; then tells who waited for it.

@@ -129,6 +129,8 @@ def _audit(
             "which will audit all"
         )
         return
+    if (keep := config.study.keep_checkpoints) is not None:
+        observer.say(f"only trials whose checkpoints are kept are audited (study.keep_checkpoints = {keep})")
     limit = config.study.trial_timeout
     audit_trials(opened, backend, audit_set, observer, driver.status, lambda: driver.stop_requested, limit)
 

@@ -12,7 +12,7 @@ from flatselect.store.patience import describe_cause
 from flatselect.store.tables import TABLE_PREFIX
 from flatselect.store.views import create_views, drop_views, has_views
 
-HEAD_REVISION = "0006"
+HEAD_REVISION = "0007"
 _VERSION_TABLE = f"{TABLE_PREFIX}alembic_version"
 _LOCK_KEY = 0x666C6174  # "flat": any number that no one else locks in this database
 

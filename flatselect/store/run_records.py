@@ -62,10 +62,11 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """Where a trial's last checkpoint lies and what its bytes must be."""
+    """Where a trial's last checkpoint lies and what its bytes must be; it lay there until `deleted_at`, UTC."""
 
     trial_number: int
     epoch: int
     path: str
     sha256: str
     size: int
+    deleted_at: datetime | None = None

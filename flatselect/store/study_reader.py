@@ -165,19 +165,24 @@ class StudyReader:
         return str(rows[0].uid) if rows else None
 
     def checkpoint(self, trial_number: int) -> CheckpointRecord | None:
-        """The trial's last checkpoint, None if it has none."""
+        """The trial's last checkpoint, deleted or not; None if it has written none."""
         return self.checkpoints().get(trial_number)
 
     def checkpoints(self) -> dict[int, CheckpointRecord]:
-        """The last checkpoint of each trial that has one."""
+        """The last checkpoint of each trial that has written one, those that were deleted since included."""
         statement = select(
             CheckpointRow.trial_number,
             CheckpointRow.epoch,
             CheckpointRow.path,
             CheckpointRow.sha256,
             CheckpointRow.size,
+            CheckpointRow.deleted_at,
         ).where(CheckpointRow.study_uid == self.study_uid)
         return {row.trial_number: CheckpointRecord(**row._mapping) for row in self._read(statement)}
+
+    def kept_checkpoints(self) -> dict[int, CheckpointRecord]:
+        """The last checkpoint of each trial, unless flatselect has deleted it."""
+        return {number: file for number, file in self.checkpoints().items() if file.deleted_at is None}
 
     def audits(self) -> dict[int, float]:
         """Scores on the audit split, for reports only: nothing that decides may call this."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
@@ -273,8 +273,14 @@ class StudyWriter:
 
     def set_checkpoint(self, trial_number: int, epoch: int, path: str, sha256: str, size: int) -> None:
         """Says where the trial's last checkpoint lies; one trial has one."""
-        values = {**self._key(trial_number), "epoch": epoch, "path": path, "sha256": sha256, "size": size}
-        self._insert(CheckpointRow, [values], replace=True)
+        file = {"epoch": epoch, "path": path, "sha256": sha256, "size": size, "deleted_at": None}
+        self._insert(CheckpointRow, [self._key(trial_number) | file], replace=True)
+
+    def set_checkpoints_deleted(self, trial_numbers: Iterable[int]) -> None:
+        """Says that the files of these trials' checkpoints are there no more."""
+        numbers = CheckpointRow.trial_number.in_(sorted(trial_numbers))
+        of_trials = (CheckpointRow.study_uid == self.study_uid) & numbers
+        self._execute(update(CheckpointRow).where(of_trials).values(deleted_at=read_clock()))
 
     def add_audit(
         self, trial_number: int, score: float, loss: float | None, n_images: int, data_fingerprint: str | None = None

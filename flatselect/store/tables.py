@@ -180,7 +180,7 @@ class StandingRow(Base):
 
 
 class CheckpointRow(Base):
-    """The last checkpoint of a trial."""
+    """The last checkpoint of a trial; the file is kept while `deleted_at` is empty."""
 
     __tablename__ = "flatselect_checkpoints"
 
@@ -190,6 +190,7 @@ class CheckpointRow(Base):
     path: Mapped[str]
     sha256: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[datetime | None]
 
 
 class AuditRow(Base):

@@ -56,6 +56,8 @@ TRIALS = _make_view(
         "audit_test_score": Double,
         "pruned_because": Text,
         "failure": Text,
+        "checkpoint": Text,
+        "checkpoint_deleted_at": DateTime,
         **_KEYS,
     },
 )

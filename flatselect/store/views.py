@@ -113,6 +113,7 @@ SELECT t.study AS study, t.number AS number, t.state AS state,
   {_STANDING},
   COALESCE(u.score, NULL) AS audit_test_score, COALESCE(a.pruned_because, NULL) AS pruned_because,
   CASE WHEN t.state = 'FAIL' THEN COALESCE(a.failure_kind || ': ' || a.failure_message, t.failure) END AS failure,
+  COALESCE(c.path, NULL) AS checkpoint, COALESCE(c.deleted_at, NULL) AS checkpoint_deleted_at,
   t.study_uid AS study_uid, t.trial_id AS trial_id
 FROM flatselect_optuna_trials t
 LEFT JOIN ({_LAST_ATTEMPTS}) a ON a.study_uid = t.study_uid AND a.trial_number = t.number

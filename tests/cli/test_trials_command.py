@@ -149,7 +149,7 @@ def test_one_trials_story_has_the_whole_message_and_the_traceback(flatselect, ur
     assert record["traceback"] == TRACEBACK
     assert "trial 77: there is no such trial (there is 0 to 5)" in refuse(show("77"))
     assert "7: for one trial's story: flatselect show tiny 7" in refuse(flatselect("7"))
-    assert "retyr: expected list, retry or fail" in refuse(flatselect("retyr"))
+    assert "retyr: expected list, retry, fail or clean" in refuse(flatselect("retyr"))
 
 
 def test_failed_trials_are_queued_anew_once(flatselect, url):

@@ -237,7 +237,8 @@ def test_a_checkpoint_is_looked_at(plain_path, tmp_path):
     file = tmp_path / "trial.pt"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO flatselect_checkpoints SELECT uid, 0, 6, ?, 'x', 1500000 FROM flatselect_studies", [str(file)]
+            "INSERT INTO flatselect_checkpoints SELECT uid, 0, 6, ?, 'x', 1500000, NULL FROM flatselect_studies",
+            [str(file)],
         )
     assert show_json(path, 0)["checkpoint"]["found_bytes"] is None
     told, commands = show(path, 0)
@@ -247,6 +248,13 @@ def test_a_checkpoint_is_looked_at(plain_path, tmp_path):
     told, commands = show(path, 0)
     assert "the file has changed" in told
     assert f"flatselect export {path} --trial 0 -o trial-0.pt" in commands
+    file.unlink()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE flatselect_checkpoints SET deleted_at = '2026-11-20 10:30:59.123456'")
+    assert show_json(path, 0)["checkpoint"]["deleted_at"] == "2026-11-20T10:30:59.123456"
+    told, commands = show(path, 0)
+    assert "1.5 MB; deleted 2026-11-20 10:30 UTC, as it was not among the best" in " ".join(told.split())
+    assert "export" not in commands
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def open_reader(result_storage: str, name: str = "tiny") -> StudyReader:
 
 
 def read_weights(reader: StudyReader) -> dict[int, dict[str, torch.Tensor]]:
-    return {number: torch.load(file.path, weights_only=True)["model"] for number, file in reader.checkpoints().items()}
+    """Of the trials whose checkpoints are kept, by number."""
+    files = reader.kept_checkpoints()
+    return {number: torch.load(file.path, weights_only=True)["model"] for number, file in files.items()}
 
 
 class StopAfter:

@@ -190,6 +190,12 @@ def test_a_trial_has_one_checkpoint(writer, reader):
     writer.set_checkpoint(1, 7, "/data/c.pt", "aa", 1)
     assert reader.checkpoint(0) == CheckpointRecord(0, 2, "/data/b.pt", "ff", 5_000_000_000)
     assert reader.checkpoints().keys() == {0, 1}
+    writer.set_checkpoints_deleted([0])
+    assert reader.checkpoint(0).deleted_at is not None
+    assert reader.checkpoint(1).deleted_at is None
+    assert reader.kept_checkpoints().keys() == {1}
+    writer.set_checkpoint(0, 3, "/data/b.pt", "ee", 10)  # written again
+    assert reader.checkpoint(0) == CheckpointRecord(0, 3, "/data/b.pt", "ee", 10)
 
 
 def test_audits(writer, reader):
