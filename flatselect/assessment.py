@@ -96,6 +96,7 @@ def assess(
         layer=flatness.layer,
         exactness=flatness.exactness,
         n_probe_images=flatness.n_images,
+        flatness_standard_error=flatness.standard_error,
         companions=measured,
         measure_seconds=time.perf_counter() - started,
     )

@@ -34,6 +34,8 @@ class EpochMeasurement:
         exactness: "hessian" where the formula is the Hessian's, "gauss_newton" where a smooth activation or a
             normalisation leaves out the term that needs labels.
         n_probe_images: Images in the probe.
+        flatness_standard_error: Of `relative_gap_flatness`, the probe's images being the units; None where it is not
+            known, NaN of one image.
         companions: Label-free measures of the same forward pass, by name (see `flatselect.measures`).
         holdout_score: Accuracy on the held-out labelled part; None unless this is a calibration trial.
         holdout_loss: Mean cross-entropy on the held-out part.
@@ -52,6 +54,7 @@ class EpochMeasurement:
     layer: str | None = None
     exactness: Exactness | None = None
     n_probe_images: int = 0
+    flatness_standard_error: float | None = None
     companions: dict[str, float] = field(default_factory=dict)
     holdout_score: float | None = None
     holdout_loss: float | None = None
@@ -177,6 +180,7 @@ class TrialRecord:
             "train_score": read("train_score"),
             "train_loss": read("train_loss"),
             "relative_gap_flatness": read("relative_gap_flatness"),
+            "flatness_standard_error": read("flatness_standard_error"),
             "hessian_trace": read("hessian_trace"),
             "layer": measured and measured.layer,
             "exactness": measured and measured.exactness,

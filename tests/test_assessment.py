@@ -43,6 +43,8 @@ def test_all_of_one_network(digits, model):
     assert (measured.n_train_images, measured.n_probe_images) == (200, 64)
     assert measured.n_parameters == count_parameters(model)
     assert measured.relative_gap_flatness == pytest.approx(flat.relative_gap_flatness, rel=1e-5)
+    of_images = measure(model, probe.images, per_image=True).per_image_flatness
+    assert measured.flatness_standard_error == pytest.approx(of_images.std().item() / 8, rel=1e-5)
     assert measured.companions["noise_loss"] == pytest.approx(noise["noise_loss"], rel=1e-6)
     assert measured.companions["n_classes"] == 10
     assert {*flat.companions, "head_tic", *UNLABELED_NAMES} < set(measured.companions)

@@ -73,9 +73,9 @@ def _list_outcome(story: Mapping[str, Any]) -> dict[str, str]:
             gap = trial["train_score"] - trial["holdout_score"]
             pairs["held-out score"] = f"{trial['holdout_score']:.4f}, a test gap of {gap:.4f} as measured"
     if trial.get("relative_gap_flatness") is not None:
-        pairs["flatness"] = (
-            f"{trial['relative_gap_flatness']:#.4g} of {trial['layer']} ({str(trial['exactness']).replace('_', '-')})"
-        )
+        error = trial["flatness_standard_error"]
+        pairs["flatness"] = f"{trial['relative_gap_flatness']:#.4g}" + (f" ± {error:#.2g}" if error else "")
+        pairs["flatness"] += f" of {trial['layer']} ({str(trial['exactness']).replace('_', '-')})"
     if trial.get("predicted_test_score") is not None:
         low, high = trial["predicted_test_gap_interval"]
         pairs["predicted"] = (

@@ -109,8 +109,9 @@ def _list_points(timed: _Timed, prediction: Prediction | None) -> Iterator[Metri
     values: dict[str, float | None] = {
         name: getattr(measured, name)
         for name in (
-            "train_score", "train_loss", "relative_gap_flatness", "hessian_trace", "holdout_score", "holdout_loss",
-            "test_gap", "n_parameters", "latency_ms", "train_seconds", "measure_seconds",
+            "train_score", "train_loss", "relative_gap_flatness", "flatness_standard_error", "hessian_trace",
+            "holdout_score", "holdout_loss", "test_gap", "n_parameters", "latency_ms", "train_seconds",
+            "measure_seconds",
         )
     }  # fmt: skip
     if prediction is not None:

@@ -99,7 +99,8 @@ def _describe_runs(contents: StudyContents) -> str:
     n = len(contents.runs)
     state = "running" if is_alive(last) else (last.outcome or "died")
     hosts = ", ".join(sorted({run.host for run in contents.runs}))
+    kind = f" ({last.host_kind})" if last.host_kind else ""
     return (
-        f"{n} run{'s' if n > 1 else ''} on {hosts}, the last by {last.backend}: {state}; "
+        f"{n} run{'s' if n > 1 else ''} on {hosts}{kind}, the last by {last.backend}: {state}; "
         f"from {first.started_at:%Y-%m-%d %H:%M} to {last.ended_at or last.heartbeat_at:%Y-%m-%d %H:%M} UTC"
     )

@@ -14,7 +14,7 @@ from flatselect.search.liveness import describe_living, identify_machine, is_ali
 from flatselect.search.running_trial import RunningTrial
 from flatselect.search.sampling import make_sampler
 from flatselect.search.study_identity import OpenStudy
-from flatselect.search.versions import collect_versions
+from flatselect.search.versions import collect_versions, describe_host
 from flatselect.search_space import suggest
 from flatselect.store.driver_storage import ASKED_ATTRIBUTE
 from flatselect.store.study_reader import RETRAINS_ATTRIBUTE, RunRecord
@@ -43,6 +43,8 @@ def start_run(config: StudyConfig, opened: OpenStudy) -> str:
         config.to_dict(),
         judge,
         machine=identify_machine(),
+        data_fingerprint=opened.reader.data().get("fingerprint"),
+        host_kind=describe_host(),
     )
     opened.storage.run_uid = run_uid
     return run_uid

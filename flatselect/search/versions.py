@@ -1,7 +1,9 @@
-"""Versions of everything a result depends on, kept with every run and every exported model."""
+"""What a result depends on besides its study: versions, and the machine; kept with every run."""
 
 import platform
 from importlib import metadata
+
+import psutil
 
 _PACKAGES = ("flatselect", "torch", "torchvision", "optuna", "ray", "scikit-learn", "sqlalchemy", "numpy")
 
@@ -15,3 +17,12 @@ def collect_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def describe_host() -> str:
+    """The kind of this machine: system, CPUs and GPUs, such as `Linux x86_64, 16 CPUs, 1 GPU`."""
+    import torch  # takes seconds, and whoever only asks for versions does not need it
+
+    counted = [(psutil.cpu_count() or 0, "CPU"), (torch.cuda.device_count(), "GPU")]
+    parts = [f"{n} {name}{'s' if n > 1 else ''}" for n, name in counted if n]
+    return ", ".join([f"{platform.system()} {platform.machine()}", *parts])

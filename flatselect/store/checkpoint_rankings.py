@@ -17,7 +17,7 @@ from flatselect.store.tables import CheckpointRankingRow, RankedCheckpointRow
 
 _MEASURED = (
     *("n_train_images", "n_parameters", "train_score", "train_loss"),
-    *("relative_gap_flatness", "hessian_trace", "layer", "exactness"),
+    *("relative_gap_flatness", "flatness_standard_error", "hessian_trace", "layer", "exactness"),
 )
 
 

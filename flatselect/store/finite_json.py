@@ -1,5 +1,6 @@
 """JSON columns that any database and any program can read."""
 
+import hashlib
 import json
 import math
 from typing import Any
@@ -17,6 +18,12 @@ def replace_non_finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [replace_non_finite(item) for item in value]
     return value
+
+
+def hash_json(value: Any) -> str:
+    """The SHA-256 of plain values as JSON, whatever the order of their keys."""
+    text = json.dumps(replace_non_finite(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class FiniteJson(TypeDecorator[Any]):

@@ -34,6 +34,7 @@ def make_measurement(row: Row[Any]) -> EpochMeasurement:
         layer=row.layer,
         exactness=row.exactness,
         n_probe_images=row.n_probe_images,
+        flatness_standard_error=row.flatness_standard_error,
         companions={name: _read_float(value) for name, value in row.companions.items()},
         holdout_score=row.holdout_score,
         holdout_loss=row.holdout_loss,

@@ -26,6 +26,9 @@ class RunRecord:
     Attributes:
         host: The machine's name.
         machine: What tells it from others of the same name; empty for runs of earlier versions.
+        config_sha256: Of `config` as JSON, keys in order; None of a run that trained nothing.
+        data_fingerprint: Of the training images.
+        host_kind: System, CPUs and GPUs of the machine; None for runs of earlier versions.
         silent_seconds: Since the last heartbeat, when this was read.
     """
 
@@ -40,6 +43,9 @@ class RunRecord:
     versions: dict[str, Any]
     config: dict[str, Any]
     machine: str
+    config_sha256: str | None
+    data_fingerprint: str | None
+    host_kind: str | None
     silent_seconds: float
 
 

@@ -16,7 +16,7 @@ from flatselect.store.upserts import choose_insert
 _KEY = ("study_uid", "trial_number")
 _MEASURED = (
     *("n_train_images", "n_parameters", "train_score", "train_loss", "holdout_score"),
-    *("relative_gap_flatness", "hessian_trace", "layer", "exactness"),
+    *("relative_gap_flatness", "flatness_standard_error", "hessian_trace", "layer", "exactness"),
 )
 _PREDICTED = ("calibrator_uid", "gap", "gap_low", "gap_high", "score", "score_low", "score_high", "extrapolation")
 

@@ -14,7 +14,7 @@ from flatselect.store.clock import make_clock, read_clock
 from flatselect.store.datasets import insert_dataset
 from flatselect.store.driver_lock import hold_lock
 from flatselect.store.engine import is_shared, run_transaction
-from flatselect.store.finite_json import replace_non_finite
+from flatselect.store.finite_json import hash_json, replace_non_finite
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.patience import IMPATIENT, Patience
 from flatselect.store.row_conversion import (
@@ -118,6 +118,8 @@ class StudyWriter:
         is_alive: Callable[[RunRecord], bool] = lambda run: True,
         *,
         machine: str = "",
+        data_fingerprint: str | None = None,
+        host_kind: str | None = None,
     ) -> str:
         """Enters this process as a driver of the study; returns the run's uid.
 
@@ -132,6 +134,8 @@ class StudyWriter:
             is_alive: Is asked of every run that has not ended; one that is not is ended as "died". It may raise, and
                 then nothing is entered.
             machine: What tells this machine from others of the same name.
+            data_fingerprint: Of the training images.
+            host_kind: What this machine is.
         """
         run_uid = uuid.uuid4().hex
 
@@ -149,6 +153,9 @@ class StudyWriter:
                 "backend": backend,
                 "versions": dict(versions),
                 "config": dict(config),
+                "config_sha256": hash_json(config) if config else None,
+                "data_fingerprint": data_fingerprint,
+                "host_kind": host_kind,
             }
             connection.execute(insert(RunRow).values(values))
             # A driver of an older version may have gone on after a newer one had upgraded its database.

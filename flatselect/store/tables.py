@@ -45,7 +45,10 @@ class StudyRow(Base):
 
 
 class RunRow(Base):
-    """One process that drove a study; alive while `ended_at` is empty and `heartbeat_at` recent."""
+    """One process that drove a study; alive while `ended_at` is empty and `heartbeat_at` recent.
+
+    The hashes are of `config` as JSON and of the training images, `host_kind` is its machine: system, CPUs, GPUs.
+    """
 
     __tablename__ = "flatselect_runs"
 
@@ -61,6 +64,9 @@ class RunRow(Base):
     backend: Mapped[str]
     versions: Mapped[dict[str, Any]]
     config: Mapped[dict[str, Any]]
+    config_sha256: Mapped[str | None]
+    data_fingerprint: Mapped[str | None]
+    host_kind: Mapped[str | None]
 
 
 class AttemptRow(Base):
@@ -103,6 +109,7 @@ class MeasurementRow(Base):
     layer: Mapped[str | None]
     exactness: Mapped[str | None]
     n_probe_images: Mapped[int]
+    flatness_standard_error: Mapped[float | None]
     companions: Mapped[dict[str, Any]]
     holdout_score: Mapped[float | None]
     holdout_loss: Mapped[float | None]
@@ -166,6 +173,7 @@ class StandingRow(Base):
     train_loss: Mapped[float | None]
     holdout_score: Mapped[float | None]
     relative_gap_flatness: Mapped[float | None]
+    flatness_standard_error: Mapped[float | None]
     hessian_trace: Mapped[float | None]
     layer: Mapped[str | None]
     exactness: Mapped[str | None]
@@ -250,6 +258,7 @@ class RankedCheckpointRow(Base):
     train_score: Mapped[float | None]
     train_loss: Mapped[float | None]
     relative_gap_flatness: Mapped[float | None]
+    flatness_standard_error: Mapped[float | None]
     hessian_trace: Mapped[float | None]
     layer: Mapped[str | None]
     exactness: Mapped[str | None]

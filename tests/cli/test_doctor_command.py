@@ -1,6 +1,7 @@
 """`flatselect doctor`: a whole report, for people and for programs, of studies that are sound and broken."""
 
 import json
+import re
 from collections import namedtuple
 
 import fsspec
@@ -44,7 +45,10 @@ def test_sound_study(study):
         "python", "packages", "torch", "study file", "GPU", "threads", "Ray", "storage", "data", "checkpoints",
     ]  # fmt: skip
     assert "100 images of 1×8×8 in 10 classes" in findings["data"]["found"]
-    assert "20 trials need about" in findings["checkpoints"]["found"]
+    needed = re.search(r"20 trials need about ([\d.]+) MB", findings["checkpoints"]["found"])
+    study.write_text(STUDY_FILE.replace('"tiny"\n', '"tiny"\nkeep_checkpoints = 2\ntrials = 100\n'))
+    kept = re.search(r"24 checkpoints at once need about ([\d.]+) MB", examine(study)[1]["checkpoints"]["found"])
+    assert float(kept[1]) == pytest.approx(float(needed[1]) * 24 / 20, rel=0.1)
     assert sorted(path.name for path in study.parent.iterdir()) == ["tiny.toml"], "nothing is left behind"
 
 

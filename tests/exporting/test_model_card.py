@@ -85,7 +85,9 @@ def test_its_figures_are_those_of_the_study(folder: Path, best: TrialModel, read
     assert audit[0] == f"{reader.audits()[trial.number]:.4f}"
     assert "never used for one" in audit[1]
     flatness = next(value for name, value in rows.items() if name.startswith("relative GAP flatness"))
-    assert flatness[0] == f"{trial.measurement.relative_gap_flatness:.4g}"
+    measured = trial.measurement
+    error = f"{measured.flatness_standard_error:.4g} (standard error)"
+    assert flatness[0] == f"{measured.relative_gap_flatness:.4g} ± {error}"
     assert rows["width"] == [str(trial.params["width"]), "searched"]
     assert rows["epochs"] == ["3", ""]
     flat = " ".join(text.split())

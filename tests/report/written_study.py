@@ -38,6 +38,7 @@ def measure(params, epoch, *, is_held_out, rng):
         layer="stages.1.conv",
         exactness="hessian",
         n_probe_images=50,
+        flatness_standard_error=0.125 * flatness,
         companions={"mean_confidence": train_score},
         holdout_score=float(train_score - gap) if is_held_out else None,
         n_holdout_images=25 if is_held_out else 0,

@@ -1,5 +1,6 @@
 """Whole searches, inline: what they decide, remember, and never look at."""
 
+import hashlib
 import json
 import os
 import socket
@@ -196,6 +197,22 @@ def test_more_trials_may_be_added_to_a_finished_search(make_study: MakeStudy) ->
     assert len(more.trials) == 7
     assert comparable(more)[:5] == comparable(first)
     assert all(t.audit_test_score is not None for t in more.trials)
+
+
+def test_a_run_is_told_apart_by_what_it_ran(make_study: MakeStudy) -> None:
+    for n_trials in (5, 6, 6, 7):
+        config = make_study(f"study.trials={n_trials}", "training.epochs=1")
+        run_search(config)
+    reader = open_reader(str(config.study.storage))
+    runs = reader.runs()  # the third had nothing left to do
+    assert [run.config["study"]["trials"] for run in runs] == [5, 6, 7]
+    for run in runs:
+        plain = json.dumps(run.config, sort_keys=True, separators=(",", ":"))
+        assert run.config_sha256 == hashlib.sha256(plain.encode()).hexdigest()
+    assert len({run.config_sha256 for run in runs}) == 3
+    assert {run.data_fingerprint for run in runs} == {load_training_set(config.data, config.study.seed).fingerprint}
+    (kind,) = {run.host_kind for run in runs}
+    assert str(kind).startswith(f"{os.uname().sysname} {os.uname().machine}, {os.cpu_count()} CPU")
 
 
 def test_a_calibrator_made_before_is_used(make_study: MakeStudy, undisturbed: Undisturbed, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 Into PostgreSQL come the same rows, in tables that the migrations make up to that version.
 """
 
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -111,6 +112,17 @@ def test_what_an_upgrade_makes_of_measurements_is_what_a_driver_makes(released_u
             connection.execute(make_refresh(engine.dialect.name), keys)
             assert connection.execute(chosen).all() == upgraded
     assert len([row for row in upgraded if row.calibrator_uid]) >= 2
+
+
+def test_earlier_runs_get_their_hashes(released_url):
+    with flatselect.open_study(released_url) as study:
+        reader = study._reader
+        runs, fingerprint = reader.runs(), reader.data()["fingerprint"]
+    assert runs
+    for run in runs:
+        plain = json.dumps(run.config, sort_keys=True, separators=(",", ":"))
+        assert run.config_sha256 == hashlib.sha256(plain.encode()).hexdigest()
+        assert (run.data_fingerprint, run.host_kind) == (fingerprint, None)
 
 
 def test_frames_and_views_hold_what_was_written(released_url, version, said, tmp_path):

@@ -28,6 +28,7 @@ FULL = EpochMeasurement(
     layer="stages.1.conv2",
     exactness="gauss_newton",
     n_probe_images=512,
+    flatness_standard_error=2.5e-302,
     companions={"mean_confidence": 0.75, "margin_q10": -0.0},
     holdout_score=0.875,
     holdout_loss=0.5,
