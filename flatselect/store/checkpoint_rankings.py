@@ -13,7 +13,7 @@ from flatselect.store.datasets import insert_dataset
 from flatselect.store.engine import run_transaction
 from flatselect.store.migrate import ensure_schema
 from flatselect.store.row_conversion import make_prediction_columns, replace_nan
-from flatselect.store.tables import CheckpointRankingRow, RankedCheckpointRow
+from flatselect.store.tables import PREDICTED, CheckpointRankingRow, RankedCheckpointRow
 
 _MEASURED = (
     *("n_train_images", "n_parameters", "train_score", "train_loss"),
@@ -92,7 +92,6 @@ def record_ranking(
 
 def _make_row(ranking_uid: str, position: int, checkpoint: RankedCheckpoint) -> dict[str, Any]:
     measured, predicted = checkpoint.measurement, checkpoint.prediction
-    predictions = dict.fromkeys(("gap", "gap_low", "gap_high", "score", "score_low", "score_high", "extrapolation"))
     values = {
         "ranking_uid": ranking_uid,
         "position": position,
@@ -101,7 +100,7 @@ def _make_row(ranking_uid: str, position: int, checkpoint: RankedCheckpoint) -> 
         "sha256": checkpoint.sha256,
         "model": checkpoint.model,
         **{name: getattr(measured, name, None) for name in _MEASURED},
-        **(predictions if predicted is None else make_prediction_columns(predicted)),
+        **(dict.fromkeys(PREDICTED) if predicted is None else make_prediction_columns(predicted)),
         "probability_best": checkpoint.probability_best,
         "error": checkpoint.error,
     }

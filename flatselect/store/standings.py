@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, case, func, select, true
 
-from flatselect.store.tables import CalibratorRow, MeasurementRow, PredictionRow, StandingRow
+from flatselect.store.tables import PREDICTED, CalibratorRow, MeasurementRow, PredictionRow, StandingRow
 from flatselect.store.upserts import choose_insert
 
 _KEY = ("study_uid", "trial_number")
@@ -18,7 +18,6 @@ _MEASURED = (
     *("n_train_images", "n_parameters", "train_score", "train_loss", "holdout_score"),
     *("relative_gap_flatness", "flatness_standard_error", "hessian_trace", "layer", "exactness"),
 )
-_PREDICTED = ("calibrator_uid", "gap", "gap_low", "gap_high", "score", "score_low", "score_high", "extrapolation")
 
 
 @cache
@@ -68,7 +67,7 @@ def _select_standings(of_all_trials: bool) -> Select[Any]:
             *of_trial.c,
             *(shown.c[name] for name in _MEASURED),
             shown.c.companions["latency_ms"].as_float().label("latency_ms"),
-            *(getattr(PredictionRow, name) for name in _PREDICTED),
+            *(getattr(PredictionRow, name) for name in ("calibrator_uid", *PREDICTED)),
         )
         .select_from(of_trial)
         .join(shown, and_(*(shown.c[name] == of_trial.c[name] for name in (*_KEY, "epoch"))))

@@ -29,6 +29,7 @@ from flatselect.store.patience import IMPATIENT, Patience, Result
 from flatselect.store.row_conversion import make_attempt, make_measurement, make_prediction, make_run, select_runs
 from flatselect.store.run_records import AttemptRecord, CheckpointRecord, RunRecord, StudySummary
 from flatselect.store.tables import (
+    PREDICTED,
     AttemptRow,
     AuditRow,
     CalibratorRow,
@@ -282,13 +283,12 @@ class StudyReader:
         )
         statement = (
             select(
-                row.__table__, standing.epochs, standing.seconds, standing.calibrator_uid,
-                standing.gap, standing.gap_low, standing.gap_high,
-                standing.score, standing.score_low, standing.score_high, standing.extrapolation,
+                row.__table__,
+                *(getattr(standing, name) for name in ("epochs", "seconds", "calibrator_uid", *PREDICTED)),
             )
             .join(standing, is_shown)
             .where(standing.study_uid == self.study_uid)
-        )  # fmt: skip
+        )
         calibrator = self._find_predicting_calibrator()
         # What an earlier calibrator said of a trial does not count.
         return {

@@ -32,6 +32,20 @@ def _study_uid(**options: Any) -> Mapped[str]:
     return mapped_column(ForeignKey("flatselect_studies.uid", ondelete="CASCADE"), **options)
 
 
+class PredictionColumns:
+    """A predicted test gap and test score, each with its interval; `extrapolation` is the tables' own."""
+
+    gap: Mapped[float | None]
+    gap_low: Mapped[float | None]
+    gap_high: Mapped[float | None]
+    score: Mapped[float | None]
+    score_low: Mapped[float | None]
+    score_high: Mapped[float | None]
+
+
+PREDICTED = (*PredictionColumns.__annotations__, "extrapolation")
+
+
 class StudyRow(Base):
     """A study: its file and its data."""
 
@@ -132,7 +146,7 @@ class CalibratorRow(Base):
     n_rows: Mapped[int | None]
 
 
-class PredictionRow(Base):
+class PredictionRow(PredictionColumns, Base):
     """What one calibrator says of one epoch of a trial."""
 
     __tablename__ = "flatselect_predictions"
@@ -143,16 +157,10 @@ class PredictionRow(Base):
     calibrator_uid: Mapped[str] = mapped_column(
         ForeignKey("flatselect_calibrators.uid", ondelete="CASCADE"), primary_key=True, index=True
     )
-    gap: Mapped[float | None]
-    gap_low: Mapped[float | None]
-    gap_high: Mapped[float | None]
-    score: Mapped[float | None]
-    score_low: Mapped[float | None]
-    score_high: Mapped[float | None]
     extrapolation: Mapped[bool]
 
 
-class StandingRow(Base):
+class StandingRow(PredictionColumns, Base):
     """What stands for a trial: its last epoch at which flatness was measured (the last, where none was).
 
     `seconds` and `epochs` are of all its measurements, the prediction is by the latest calibrator that has said
@@ -178,12 +186,6 @@ class StandingRow(Base):
     layer: Mapped[str | None]
     exactness: Mapped[str | None]
     calibrator_uid: Mapped[str | None]
-    gap: Mapped[float | None]
-    gap_low: Mapped[float | None]
-    gap_high: Mapped[float | None]
-    score: Mapped[float | None]
-    score_low: Mapped[float | None]
-    score_high: Mapped[float | None]
     extrapolation: Mapped[bool | None]
 
 
@@ -240,7 +242,7 @@ class CheckpointRankingRow(Base):
     versions: Mapped[dict[str, Any]]
 
 
-class RankedCheckpointRow(Base):
+class RankedCheckpointRow(PredictionColumns, Base):
     """A checkpoint and its place in such a ranking; without a rank where `error` says why it was not measured."""
 
     __tablename__ = "flatselect_ranked_checkpoints"
@@ -262,12 +264,6 @@ class RankedCheckpointRow(Base):
     hessian_trace: Mapped[float | None]
     layer: Mapped[str | None]
     exactness: Mapped[str | None]
-    gap: Mapped[float | None]
-    gap_low: Mapped[float | None]
-    gap_high: Mapped[float | None]
-    score: Mapped[float | None]
-    score_low: Mapped[float | None]
-    score_high: Mapped[float | None]
     extrapolation: Mapped[bool | None]
     probability_best: Mapped[float | None]
     error: Mapped[str | None]

@@ -5,6 +5,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Double, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
+from flatselect.store.tables import PREDICTED
+
 _METADATA = MetaData()
 
 
@@ -12,14 +14,10 @@ def _make_view(name: str, columns: dict[str, type[TypeEngine[Any]]]) -> Table:
     return Table(name, _METADATA, *(Column(column, kind) for column, kind in columns.items()))
 
 
+# By the column of a table, the name in every view.
+PREDICTED_NAMES = {name: name if name == "extrapolation" else f"predicted_test_{name}" for name in PREDICTED}
 _PREDICTION: dict[str, type[TypeEngine[Any]]] = {
-    "predicted_test_gap": Double,
-    "predicted_test_gap_low": Double,
-    "predicted_test_gap_high": Double,
-    "predicted_test_score": Double,
-    "predicted_test_score_low": Double,
-    "predicted_test_score_high": Double,
-    "extrapolation": Boolean,
+    name: Boolean if name == "extrapolation" else Double for name in PREDICTED_NAMES.values()
 }
 _KEYS: dict[str, type[TypeEngine[Any]]] = {"study_uid": Text, "trial_id": BigInteger}
 KEY_COLUMNS = tuple(_KEYS)

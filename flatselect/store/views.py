@@ -8,6 +8,8 @@ Optuna's meets a view that depends on its tables, and Optuna's tables need not b
 
 from sqlalchemy import Connection, inspect
 
+from flatselect.store.view_columns import PREDICTED_NAMES
+
 _VIEWS = (  # none reads one that stands before it
     "flatselect_ranking",
     "flatselect_curves",
@@ -65,11 +67,7 @@ FROM (
 
 # Without COALESCE a condition on such a column makes SQLite take the join for an inner one, which it then begins at the
 # wrong end: 10,000 trials took minutes.
-_PREDICTION = """COALESCE(p.gap, NULL) AS predicted_test_gap, COALESCE(p.gap_low, NULL) AS predicted_test_gap_low,
-  COALESCE(p.gap_high, NULL) AS predicted_test_gap_high,
-  COALESCE(p.score, NULL) AS predicted_test_score, COALESCE(p.score_low, NULL) AS predicted_test_score_low,
-  COALESCE(p.score_high, NULL) AS predicted_test_score_high,
-  COALESCE(p.extrapolation, NULL) AS extrapolation"""
+_PREDICTION = ", ".join(f"COALESCE(p.{column}, NULL) AS {name}" for column, name in PREDICTED_NAMES.items())
 
 # A calibrator that was added a moment ago has said nothing yet: until it does, the one before it stands.
 _LATEST_CALIBRATORS = """
@@ -82,17 +80,8 @@ _LAST_ATTEMPTS = """
     WHERE x.study_uid = k.study_uid AND x.trial_number = k.trial_number AND x.attempt > k.attempt)"""
 
 # What an earlier calibrator said of a trial does not count.
-_STANDING = ",\n  ".join(
-    f"CASE WHEN m.calibrator_uid = l.uid THEN m.{column} END AS {name}"
-    for column, name in {
-        "gap": "predicted_test_gap",
-        "gap_low": "predicted_test_gap_low",
-        "gap_high": "predicted_test_gap_high",
-        "score": "predicted_test_score",
-        "score_low": "predicted_test_score_low",
-        "score_high": "predicted_test_score_high",
-        "extrapolation": "extrapolation",
-    }.items()
+_STANDING = ", ".join(
+    f"CASE WHEN m.calibrator_uid = l.uid THEN m.{column} END AS {name}" for column, name in PREDICTED_NAMES.items()
 )
 
 _TRIALS = f"""
@@ -141,7 +130,7 @@ LEFT JOIN flatselect_predictions p ON p.study_uid = t.study_uid AND p.trial_numb
 WHERE m.study_uid = t.study_uid AND m.trial_number = t.number"""
 
 # The order of `flatselect.ranking.rank_trials`.
-_RANKING = """
+_RANKING = f"""
 SELECT t.study AS study, ROW_NUMBER() OVER (PARTITION BY t.study, t.study_uid ORDER BY
     CASE WHEN t.extrapolation IS NULL THEN 1 ELSE 0 END,
     CASE WHEN t.extrapolation IS NULL THEN t.train_score ELSE t.predicted_test_score END DESC NULLS LAST,
@@ -151,10 +140,8 @@ SELECT t.study AS study, ROW_NUMBER() OVER (PARTITION BY t.study, t.study_uid OR
     t.predicted_test_gap_high - t.predicted_test_gap_low,
     t.number) AS rank,
   t.number AS number, t.state AS state, t.model AS model, t.train_score AS train_score,
-  t.relative_gap_flatness AS relative_gap_flatness, t.predicted_test_gap AS predicted_test_gap,
-  t.predicted_test_gap_low AS predicted_test_gap_low, t.predicted_test_gap_high AS predicted_test_gap_high,
-  t.predicted_test_score AS predicted_test_score, t.predicted_test_score_low AS predicted_test_score_low,
-  t.predicted_test_score_high AS predicted_test_score_high, t.extrapolation AS extrapolation,
+  t.relative_gap_flatness AS relative_gap_flatness,
+  {", ".join(f"t.{name} AS {name}" for name in PREDICTED_NAMES.values())},
   t.audit_test_score AS audit_test_score, t.study_uid AS study_uid, t.trial_id AS trial_id
 FROM flatselect_trials t
 LEFT JOIN (SELECT DISTINCT x.study_uid AS study_uid, x.retrains AS number FROM flatselect_optuna_trials x
