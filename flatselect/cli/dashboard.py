@@ -74,11 +74,8 @@ def dashboard(
         _serve(study, storage, port, host)
         return
     with _needing_dashboard():
-        from flatselect.cli import dashboard_saving
-    if save:
-        dashboard_saving.save(study, storage, artifact_dir)
-    else:
-        dashboard_saving.remove_saved(study, storage, artifact_dir)
+        from flatselect.cli.dashboard_saving import remove_additions, save_additions
+    (save_additions if save else remove_additions)(study, storage, artifact_dir)
 
 
 def _serve(study: str, storage: str | None, port: int, host: str) -> None:

@@ -21,7 +21,7 @@ from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_st
 from flatselect.store.study_reader import StudyReader
 
 
-def save(study: str, storage: str | None, folder: Path | None) -> None:
+def save_additions(study: str, storage: str | None, folder: Path | None) -> None:
     """Stores plots, note and, with a folder, models; says what and how much, and what shows it."""
     ensure_working_folder_importable()
     with _open(study, storage) as (reader, saved, url):
@@ -42,7 +42,7 @@ def save(study: str, storage: str | None, folder: Path | None) -> None:
         if note is None:
             click.echo("the study's note is one of your own, and stays as it is", err=True)
         if models is not None:
-            _explain_models(models)
+            _explain_models(models, str(folder))
         elif n := saved.count_models():
             click.echo(f"{_count(n, 'model')} saved before: as before; --artifact-dir FOLDER renews them", err=True)
         if any(is_alive(run) for run in contents.runs):
@@ -51,8 +51,8 @@ def save(study: str, storage: str | None, folder: Path | None) -> None:
     click.echo(f"to see it: {shlex.join(['optuna-dashboard', url, *store])}", err=True)
 
 
-def remove_saved(study: str, storage: str | None, folder: Path | None) -> None:
-    """Takes out what `save` has stored, and says what that was."""
+def remove_additions(study: str, storage: str | None, folder: Path | None) -> None:
+    """Takes out what `save_additions` has stored, and says what that was."""
     with _open(study, storage) as (_, saved, url):
         n_plots, had_note, n_models = saved.remove(folder)
     parts = [_count(n_plots, "plot")] * bool(n_plots) + ["the note"] * had_note
@@ -79,11 +79,12 @@ def _describe_models(models: SavedModels) -> str:
     return f"{_count(n, 'model')} ({new})"
 
 
-def _explain_models(models: SavedModels) -> None:
+def _explain_models(models: SavedModels, folder: str) -> None:
     if importlib.util.find_spec("torch") is None:
         click.echo("no new models: torch writes them, and is not installed here", err=True)
     if models.n_removed:
-        click.echo(f"{_count(models.n_removed, 'model')} saved before taken out: no longer of the best", err=True)
+        before = _count(models.n_removed, "model")
+        click.echo(f"{before} saved before listed no more: renewed, overtaken, or not in {folder}", err=True)
     for number, reason in models.failures.items():
         click.echo(f"without the model of trial {number}: {reason}", err=True)
 

@@ -45,7 +45,7 @@ class SavedModels:
     Attributes:
         n_kept: That were saved before, of the same checkpoints.
         sizes: In bytes, of those that are new, by the trial's number.
-        n_removed: That were saved before, and are of the best trials no more.
+        n_removed: That were saved before: of earlier checkpoints, of trials overtaken since, or in another folder.
         failures: Why there is none, by the trial's number.
     """
 
