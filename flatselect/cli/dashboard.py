@@ -45,8 +45,8 @@ Examples:
     "--artifact-dir",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="With --save: store the models of the ten best trials too, in this folder. optuna-dashboard has the same "
-    "option.",
+    help="With --save: store the models of the ten best trials too, in this folder; optuna-dashboard has the same "
+    "option. With --remove-saved: the folder from which they go.",
 )
 @click.option("--remove-saved", is_flag=True, help="Take out of the study what --save has stored.")
 def dashboard(
@@ -64,7 +64,7 @@ def dashboard(
     `flatselect report`, the ranking as the study's note, and each trial's story as its note. They are made as the page
     is looked at: nothing but notes that you save is written to the database. Ctrl-C ends it.
 
-    With --save they are stored, once, for a plain `optuna-dashboard` of anybody's.
+    With --save they are stored instead, once, so that any plain `optuna-dashboard` shows them.
     """
     if save and remove_saved:
         raise click.UsageError("--save and --remove-saved: give one of the two")

@@ -1,5 +1,6 @@
 """`flatselect dashboard --save`: any optuna-dashboard shows what it stores, and it goes without a trace."""
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -24,6 +25,7 @@ from written_study import STUDY, write_study
 import flatselect
 from flatselect.cli.main import cli
 from flatselect.cli.opening import open_study_reader
+from flatselect.dashboard.saved_models import WholeFileStore
 from flatselect.dashboard.saved_note import is_own_note, sign_note
 from flatselect.report.study_contents import read_study_contents
 from flatselect.search.events import SilentObserver
@@ -147,7 +149,7 @@ def test_saved_again_it_is_the_same_and_removed_nothing_is_left(searched_url, tm
     assert "5 models are saved too: give --artifact-dir" in refuse(searched_url, "--remove-saved")
     n = len(second["plotly_graph_objects"])
     out, _ = run("dashboard", searched_url, "--remove-saved", *arguments)
-    assert out.endswith(f": {n} plots, the note, 5 models\n")
+    assert out.endswith(f": {n} plots, the note, 5 models (5 files)\n")
     assert read_attributes(searched_url) == before
     assert list(folder.iterdir()) == []
     assert run("dashboard", searched_url, "--remove-saved")[0].endswith(": nothing, as nothing was saved\n")
@@ -273,17 +275,37 @@ def test_models_of_trials_that_are_overtaken_go(searched_path, tmp_path, monkeyp
     with closing(open_study_reader(url)) as reader:
         ranking = read_study_contents(reader).ranking
     # As where four trials were to be offered, and one of them is new.
-    for module in ("dashboard.saving", "dashboard.models"):
+    for module in ("dashboard.saved_models", "dashboard.models"):
         monkeypatch.setattr(importlib.import_module(f"flatselect.{module}"), "N_OFFERED", 4)
     out, err = run(*arguments)
     assert "4 models (as before)" in out
-    assert "1 model saved before listed no more" in err
+    assert "1 model saved before taken out" in err
     assert set(list_models(url).values()) == {f"trial-{number}.pt" for number in ranking[:4]}
     assert len(list(folder.iterdir())) == 4
-    # Into another folder they are written anew, and those in the first are listed no more.
-    assert "4 models (4 new, " in run(*arguments[:-1], tmp_path / "elsewhere")[0]
-    assert len(list_models(url)) == 4
     assert "4 models saved before" in run("dashboard", url, "--save")[1]
+
+
+def test_another_folder_is_filled_and_the_first_stays_good(searched_path, tmp_path):
+    url, folder, other = f"sqlite:///{shutil.copy(searched_path, tmp_path / 'tiny.db')}", tmp_path / "a", tmp_path / "b"
+    run("dashboard", url, "--save", "--artifact-dir", folder)
+    models = list_models(url)
+    with closing(open_study_reader(url)) as reader:
+        best, checkpoints = read_study_contents(reader).ranking[0], reader.checkpoints()
+        engine = make_engine(url)
+        gone = dataclasses.asdict(checkpoints[best]) | {"path": str(tmp_path / "gone.ckpt")}
+        StudyWriter(engine, reader.study_uid).set_checkpoint(**gone)
+        engine.dispose()
+    out, err = run("dashboard", url, "--save", "--artifact-dir", other)
+    assert "4 models (4 new, " in out
+    assert f"without the model of trial {best}: " in err
+    assert "1 model not in " in err
+    assert list_models(url) == models
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files.keys() == models.keys()
+    assert {path.name: path.read_bytes() for path in other.iterdir()}.items() <= files.items()
+    assert "no such folder" in refuse(url, "--remove-saved", "--artifact-dir", tmp_path / "none")
+    assert "5 models (4 files)" in run("dashboard", url, "--remove-saved", "--artifact-dir", other)[0]
+    assert list_models(url) == {}
 
 
 def test_what_is_saved_of_a_large_study_is_small_and_says_so(tmp_path, monkeypatch):
@@ -397,7 +419,7 @@ def test_mistakes_are_answered_in_a_sentence(searched_path, plain_path, tmp_path
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(FileSystemArtifactStore, "write", fail)
+        patched.setattr(WholeFileStore, "write", fail)
         assert "No space left on device; give a folder" in refuse(url, "--save", "--artifact-dir", tmp_path / "full")
     assert list_models(url) == {}, "no entry leads nowhere"
     run("dashboard", url, "--remove-saved")
@@ -408,7 +430,7 @@ def test_mistakes_are_answered_in_a_sentence(searched_path, plain_path, tmp_path
     assert "holds no study that flatselect made" in refuse(tmp_path / "other.db", "--save")
     with monkeypatch.context() as patched:
         patched.delitem(sys.modules, "flatselect.cli.dashboard_saving")
-        patched.delitem(sys.modules, "flatselect.dashboard.saving")
+        patched.delitem(sys.modules, "flatselect.dashboard.saved_plots")
         patched.setitem(sys.modules, "optuna_dashboard", None)
         assert "pip install 'flatselect[dashboard]'" in refuse(url, "--save")
     write_study(url, "second", n_trials=3)
