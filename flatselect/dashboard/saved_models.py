@@ -5,6 +5,7 @@ entry replaced by null, as optuna-dashboard does it, breaks its list of artifact
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Set
@@ -37,11 +38,8 @@ class WholeFileStore(FileSystemArtifactStore):
             shutil.copyfileobj(content_body, file)
 
     def has(self, artifact_id: str) -> bool:
-        try:
-            self.open_reader(artifact_id).close()
-        except ArtifactNotFound:
-            return False
-        return True
+        """Whether there is such a file that can be read."""
+        return os.access(self._folder / artifact_id, os.R_OK)
 
 
 @dataclass(frozen=True)

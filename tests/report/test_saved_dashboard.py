@@ -209,6 +209,22 @@ def test_what_is_the_users_own_stays(searched_path, tmp_path):
     assert read_note(url).startswith("Look at trial 1!")
 
 
+def test_a_copy_of_the_study_keeps_what_it_has(plain_path, tmp_path):
+    url = f"sqlite:///{shutil.copy(plain_path, tmp_path / 'digits.db')}"
+    run("dashboard", url, "--save")
+    storage = make_optuna_storage(url, create=False)
+    optuna.copy_study(from_study_name="digits", from_storage=storage, to_storage=storage, to_study_name="copy")
+    saved = storage.get_study_system_attrs(2)
+    assert any(key.startswith("dashboard:plot_data:flatselect-") for key in saved)
+    run("dashboard", url, "--remove-saved")
+    assert storage.get_study_system_attrs(2) == saved
+    assert not any(key.startswith("dashboard:") for key in storage.get_study_system_attrs(1))
+    close_optuna_storage(storage)
+    with serve_here(url) as served:
+        shown = served.read("/api/studies/2")["plotly_graph_objects"]
+    assert {plot["id"] for plot in shown} == OWN_PLOTS, "as they were when it was copied"
+
+
 @pytest.mark.parametrize("body", ["", "a\n\n| b |\n| :-- |\n", "é", "[flatselect]: # 'x'"])
 def test_signature_is_of_the_very_note_and_is_not_shown(body):
     signed = sign_note(body)
