@@ -15,12 +15,12 @@ from flatselect.cli.checkpoint_list import ListedCheckpoint
 from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
     choose_architecture,
-    ensure_working_folder_importable,
     find_n_classes,
     find_training_constants,
 )
 from flatselect.cli.measured_images import use_training_constants
 from flatselect.cli.option_words import in_words_of_options
+from flatselect.cli.working_folder import ensure_working_folder_importable
 from flatselect.data.dataset import TensorDataset, gather_images
 from flatselect.data.folder import FolderDataset
 from flatselect.data.loading import AnySet

@@ -1,15 +1,14 @@
 """From a checkpoint and the name of a network to the network that was in it."""
 
 import json
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from flatselect.cli.working_folder import ensure_working_folder_importable
 from flatselect.data.normalization import Constants
 from flatselect.errors import CheckpointError, ConfigError
 from flatselect.exporting.loading import EXPORTED_KIND, load
@@ -82,12 +81,6 @@ def build_from_checkpoint(
         hint = _suggest_remedy(misfit, input_shape[0], n_classes)
         raise CheckpointError(f"{path} does not fit {architecture} for {n_classes} classes:\n{misfit}\n{hint}")
     return model
-
-
-def ensure_working_folder_importable() -> None:
-    """As for `python -m`, a module:function is looked for in the working folder too."""
-    if (folder := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, folder)
 
 
 def find_exported_architecture(file: WeightFile) -> NamedArchitecture | None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from flatselect.cli.checkpoint_model import ensure_working_folder_importable
 from flatselect.cli.opening import open_study_reader
 from flatselect.cli.output import EXTRAPOLATION_HINT
 from flatselect.cli.step_progress import StepProgress
+from flatselect.cli.working_folder import ensure_working_folder_importable
 from flatselect.errors import ConfigError
 from flatselect.exporting.hub_folder import CARD, write_hub_folder
 from flatselect.exporting.mlflow_runs import export_to_mlflow

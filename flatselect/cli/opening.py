@@ -14,7 +14,7 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
     """Opens a study that is in a database already; no database is ever made.
 
     Args:
-        study: A study file (`*.toml`), a database file that holds one study (`*.db`), or a study's name.
+        study: A study file (`*.toml`), a database that holds one study (`*.db`, or its URL), or a study's name.
         storage: The database's URL. Default: what the study file says, or else NAME.db here or in `studies/`.
 
     Raises:
@@ -24,10 +24,12 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
     if study.endswith(".toml"):
         config = load_study_file(study)
         return _find_study(storage or str(config.study.storage), config.study.name)
-    if study.endswith(".db") and storage is not None:
-        raise ConfigError(f"{study} is a database itself; leave out --storage, or give a study's name in its place")
-    if study.endswith(".db"):
-        return _find_only_study(make_file_url(study))
+    is_url = "://" in study
+    if (is_url or study.endswith(".db")) and storage is not None:
+        shown = hide_password(study) if is_url else study
+        raise ConfigError(f"{shown} is a database itself; leave out --storage, or give a study's name in its place")
+    if is_url or study.endswith(".db"):
+        return _find_only_study(study if is_url else make_file_url(study))
     return _find_study(storage or make_file_url(_find_file(f"{study}.db")), study)
 
 
@@ -84,10 +86,11 @@ def _find_study(url: str, name: str) -> StudyReader:
 def _find_only_study(url: str) -> StudyReader:
     names = [study.name for study in read_study_list(url)]
     if not names:
-        raise StoreError(f"{url}: holds no study that flatselect made")
+        raise StoreError(f"{hide_password(url)}: holds no study that flatselect made")
     if len(names) > 1:
+        shown = hide_password(url)
         raise StoreError(
-            f"{url}: holds {len(names)} studies; name one: flatselect query NAME --storage {url}, "
+            f"{shown}: holds {len(names)} studies; name one: flatselect query NAME --storage {shown}, "
             f"where NAME is {' or '.join(names)}"
         )
     return _find_study(url, names[0])

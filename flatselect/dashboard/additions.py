@@ -1,4 +1,4 @@
-"""What flatselect adds to optuna-dashboard's answers: made when they are asked for, kept for a while, never stored."""
+"""What flatselect adds to optuna-dashboard's answers: made when they are asked for, and kept for a while."""
 
 import math
 import threading
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from optuna.storages import RDBStorage
 
 from flatselect.dashboard.models import list_models, write_model
-from flatselect.dashboard.notes import make_study_note, make_trial_notes
+from flatselect.dashboard.notes import LIVE_ENDING, make_study_note, make_trial_notes
 from flatselect.dashboard.plots import make_plots
 from flatselect.report.study_contents import read_study_contents
 from flatselect.search.trial_history import read_history
@@ -54,8 +54,8 @@ class AdditionsCache:
         self._made: dict[int, tuple[Additions, float]] = {}  # with when they are to be made anew
         self._lock = threading.Lock()
 
-    def find(self, study_id: int) -> Additions:
-        """What is added to the study of this number of Optuna's; nothing to one that flatselect did not make.
+    def find(self, study_id: int) -> Additions | None:
+        """What is added to the study of this number of Optuna's; None: it is not flatselect's.
 
         Raises:
             StoreError: The database cannot do it.
@@ -65,7 +65,7 @@ class AdditionsCache:
         # A copy of a study has its uid too, and is not what flatselect's tables are of.
         with open_transaction(self._storage.engine) as connection:
             if uid is None or read_study_ids(connection).get(uid) != study_id:
-                return Additions()
+                return None
         with self._lock:
             additions, due = self._made.get(study_id, (Additions(), -math.inf))
             started = self._clock()
@@ -84,7 +84,8 @@ class AdditionsCache:
         Raises:
             FlatselectError: The model cannot be written, or the database not be read.
         """
-        for number, model in self.find(study_id).models.items():
+        additions = self.find(study_id)
+        for number, model in additions.models.items() if additions else ():
             if model["artifact_id"] == artifact_id:
                 return model["filename"], write_model(self._readers[study_id], number)
         return None
@@ -104,7 +105,7 @@ def make_additions(reader: StudyReader) -> Additions:
     contents = read_study_contents(reader)
     return Additions(
         plots=make_plots(contents),
-        note=make_study_note(contents),
+        note=make_study_note(contents, LIVE_ENDING),
         trial_notes=make_trial_notes(contents, read_history(reader)),
         models=list_models(contents, reader),
     )

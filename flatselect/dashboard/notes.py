@@ -16,8 +16,8 @@ _HEADER = (
 )
 
 
-def make_study_note(contents: StudyContents) -> str:
-    """What is known of the study, and its best trials."""
+def make_study_note(contents: StudyContents, ending: str) -> str:
+    """What is known of the study, and its best trials; the ending says what becomes of the note."""
     facts = list_facts(contents)
     facts["as of"] = facts.pop("this page")
     parts = []
@@ -26,14 +26,22 @@ def make_study_note(contents: StudyContents) -> str:
     parts.append("\n".join(f"- {name}: {escape_markdown(value)}" for name, value in facts.items()))
     if contents.ranked:
         parts += [_make_ranking(contents), _READING]
+    parts.append(ending)
     return "\n\n".join(parts)
 
 
 _READING = (
     "Predicted test score = training score − predicted test gap, by the latest calibrator: by this alone trials are "
     "ranked. The values beside the trials are what Optuna was told when each ended. A ? marks a trial unlike anything "
-    "the calibrator was fitted on. This note and the plots of flatselect are not in the database: "
-    "save a note of your own, and it takes this one's place."
+    "the calibrator was fitted on."
+)
+LIVE_ENDING = (
+    "This note and the plots of flatselect are made as the page is looked at: save a note of your own, and it takes "
+    "this one's place."
+)
+SAVED_ENDING = (
+    "Saved by `flatselect dashboard --save`, with flatselect's plots: all stays as it is until that command is given "
+    "again. A note that you change is yours, and is left alone."
 )
 
 

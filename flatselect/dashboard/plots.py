@@ -9,6 +9,7 @@ from flatselect.report.plotly_chart import escape_plotly, make_plotly_chart
 from flatselect.report.study_charts import CHARTS
 from flatselect.report.study_contents import StudyContents
 
+PLOT_PREFIX = "flatselect-"
 # The dashboard draws these itself.
 _LEFT_OUT = {"importance", "parallel", "pareto"}
 _SHOWN_ROWS = 12
@@ -17,12 +18,13 @@ _CAPTION_CHARACTERS, _CAPTION_PIXELS = 90, 15
 
 def make_plots(contents: StudyContents) -> dict[str, str]:
     """By its name, each chart for which there is data, as plotly's JSON."""
+    return {name: json.dumps(figure, allow_nan=False) for name, figure in make_figures(contents).items()}
+
+
+def make_figures(contents: StudyContents) -> dict[str, dict[str, Any]]:
+    """By its name, each chart for which there is data, as plotly's data and layout."""
     charts = {kind: make(contents) for kind, make in CHARTS.items() if kind not in _LEFT_OUT}
-    return {
-        f"flatselect-{kind}": json.dumps(make_figure(chart), allow_nan=False)
-        for kind, chart in charts.items()
-        if isinstance(chart, Chart)
-    }
+    return {f"{PLOT_PREFIX}{kind}": make_figure(chart) for kind, chart in charts.items() if isinstance(chart, Chart)}
 
 
 def make_figure(chart: Chart) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import optuna_dashboard
 from optuna.storages import RDBStorage
 
 from flatselect.dashboard.additions import AdditionsCache
+from flatselect.dashboard.plots import PLOT_PREFIX
+from flatselect.dashboard.saved_note import is_own_note
 from flatselect.errors import ConfigError, FlatselectError
 
 _STUDY_RULE = "/api/studies/<study_id:int>"
@@ -62,14 +64,19 @@ class AdditionsPlugin:
                 self._told = str(error)
                 click.echo(f"without flatselect's plots and notes: {error}", err=True)
             return
-        study["plotly_graph_objects"] += [
+        if additions is None:
+            return
+        # Of what `--save` has stored there is something newer here.
+        others = [plot for plot in study["plotly_graph_objects"] if not plot["id"].startswith(PLOT_PREFIX)]
+        study["plotly_graph_objects"] = others + [
             {"id": name, "graph_object": figure} for name, figure in additions.plots.items()
         ]
+        study["artifacts"] = []  # there is no store here that they could be read from
         _set_note(study, additions.note)
         for trial in [*study["trials"], *study["best_trials"]]:
             _set_note(trial, additions.trial_notes.get(trial["number"], ""))
-            if (model := additions.models.get(trial["number"])) is not None:
-                trial["artifacts"] = [*trial["artifacts"], model]
+            model = additions.models.get(trial["number"])
+            trial["artifacts"] = [] if model is None else [model]
 
     def _send_model(self, study_id: int, trial_id: int, artifact_id: str) -> Any:
         try:
@@ -86,8 +93,10 @@ class AdditionsPlugin:
 
 def _set_note(noted: dict[str, Any], body: str) -> None:
     """Puts ours where the user has written none: version 0 is what a note that was never saved has."""
-    if noted["note"]["version"] == 0:
-        noted["note"] = {"version": 0, "body": body}
+    stored = noted["note"]
+    if stored["version"] == 0 or is_own_note(stored["body"]):
+        # A note that the user saves here is to be the next version of what is stored.
+        noted["note"] = {"version": stored["version"], "body": body}
 
 
 def refuse(**_: Any) -> dict[str, str]:

@@ -7,10 +7,9 @@ import numpy as np
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.calibration.held_out import HeldOut
 from flatselect.errors import CalibrationError, ConfigError
-from flatselect.report.chart import Absence, Axis, Chart, Series, thin
+from flatselect.report.chart import MOST_POINTS, Absence, Axis, Chart, Series, thin
 from flatselect.report.page import make_page, write_page
 
-_MOST_POINTS = 2000
 GAPS, RELIABILITY = "calibration", "reliability"
 _GAPS_TITLE, _RELIABILITY_TITLE = "Test gap of networks held out", "Reliability of the intervals"
 
@@ -28,19 +27,21 @@ def write_calibration_page(predictor: GapPredictor, path: str | Path) -> None:
         raise CalibrationError(str(error)) from None
 
 
-def make_calibration_charts(predictor: GapPredictor | None) -> dict[str, Chart | Absence]:
+def make_calibration_charts(
+    predictor: GapPredictor | None, most_points: int = MOST_POINTS
+) -> dict[str, Chart | Absence]:
     """Both charts, by kind."""
     if predictor is None:
         reason = "The study has no calibrator yet: it is fitted when the calibration trials have ended."
         return {GAPS: Absence(GAPS, _GAPS_TITLE, reason), RELIABILITY: Absence(RELIABILITY, _RELIABILITY_TITLE, reason)}
     description = predictor.describe()
     return {
-        GAPS: _make_gap_chart(predictor.held_out, description["coverage"]),
+        GAPS: _make_gap_chart(predictor.held_out, description["coverage"], most_points),
         RELIABILITY: _make_reliability_chart(description["cross_validated"]["reliability"]),
     }
 
 
-def _make_gap_chart(held_out: HeldOut, coverage: float) -> Chart:
+def _make_gap_chart(held_out: HeldOut, coverage: float, most_points: int) -> Chart:
     """Each row's predicted against its measured gap; the last epoch of each group has its interval."""
     last = held_out.find_last_rows()
     intervals = held_out.intervals
@@ -50,7 +51,7 @@ def _make_gap_chart(held_out: HeldOut, coverage: float) -> Chart:
     ends = [float(every.min()), float(every.max())]
     earlier, final = np.flatnonzero(~last), np.flatnonzero(last)
     n = len(last)
-    earlier, final = (rows[thin(len(rows), _MOST_POINTS // 2)] for rows in (earlier, final))
+    earlier, final = (rows[thin(len(rows), most_points // 2)] for rows in (earlier, final))
     series = [Series("predicted = measured", ends, ends, "line", "grey", is_dotted=True)]
     for name, rows, is_last in (("earlier epochs", earlier, False), ("last epoch", final, True)):
         has_intervals = is_last and intervals is not None

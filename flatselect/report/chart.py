@@ -20,6 +20,8 @@ COLORS: dict[Color, str] = {
 }
 # Of shares of a range, from low to high; ordered in brightness too, for who does not tell the hues apart.
 COLOR_SCALE = ("#5b4bb5", "#2f7fc1", "#2f9a8f", "#6fae4a", "#d1a325")
+MOST_POINTS = 2000
+"""Of one chart, where nothing else is said."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from flatselect.records import EpochMeasurement
-from flatselect.report.chart import Absence, Axis, Chart, Color, Series, join_lines
+from flatselect.report.chart import Absence, Axis, Chart, Color, Series, join_lines, thin
 from flatselect.report.study_contents import StudyContents
 
 _STATES: tuple[tuple[str, str, Color, bool], ...] = (
@@ -35,6 +35,9 @@ def _make_curves(
     curves = {number: curve for number, curve in curves.items() if curve}
     if not curves:
         return Absence(kind, title, "No epoch of any trial is measured yet.")
+    longest = max(map(len, curves.values()))
+    most = contents.detail.curve_epochs or longest
+    curves = {number: [curve[index] for index in thin(len(curve), most)] for number, curve in curves.items()}
     best = next((number for number in contents.ranking if number in curves), None)
     series = []
     for state, name, color, is_faint in _STATES:
@@ -58,6 +61,8 @@ def _make_curves(
     shown = ""
     if len(contents.curves) < n:
         shown = f"{len(contents.curves)} of {n:,} trials: the best, and of the others some, evenly by number. "
+    if most < longest:
+        shown += f"At most {most} epochs of each, evenly."
     return Chart(kind, title, Axis("epoch"), axis, tuple(series), caption=shown)
 
 

@@ -4,7 +4,7 @@ import math
 
 from flatselect.records import Cost, Prediction, TrialRecord
 from flatselect.report.chart import Absence, Axis, Chart, Color, Series, thin
-from flatselect.report.score_charts import MOST_POINTS, name_trial
+from flatselect.report.score_charts import name_trial
 from flatselect.report.study_contents import StudyContents
 
 _TITLES: dict[Cost, str] = {"parameters": "parameters", "latency": "milliseconds an image"}
@@ -26,7 +26,7 @@ def make_pareto_chart(contents: StudyContents) -> Chart | Absence:
         return Absence(kind, title, "No trial has a predicted test score and a cost yet.")
     front = [point for point in points if point[0].number in (contents.pareto_front or ())]
     others = [point for point in points if point[0].number not in (contents.pareto_front or ())]
-    shown = [others[index] for index in thin(len(others), MOST_POINTS)]
+    shown = [others[index] for index in thin(len(others), contents.detail.points)]
     kinds: tuple[tuple[str, Color, bool, list[tuple[TrialRecord, float, Prediction]]], ...] = (
         ("other trials", "blue", True, shown),
         ("on the Pareto front", "green", False, front),

@@ -11,8 +11,6 @@ from flatselect.records import TrialRecord
 from flatselect.report.chart import Absence, Axis, Chart, Color, Coloring, Series, thin
 from flatselect.report.study_contents import StudyContents
 
-MOST_POINTS = 2000
-
 
 def make_audit_chart(contents: StudyContents) -> Chart | Absence:
     """Predicted against audited test score, with the line on which both are equal."""
@@ -27,7 +25,7 @@ def make_audit_chart(contents: StudyContents) -> Chart | Absence:
     intervals = np.array([prediction.predicted_test_score_interval for _, prediction in pairs])
     inside = (intervals[:, 0] <= audited) & (audited <= intervals[:, 1])
     ends = [float(min(audited.min(), scores.min())), float(max(audited.max(), scores.max()))]
-    shown = [pairs[index] for index in thin(len(pairs), MOST_POINTS)]
+    shown = [pairs[index] for index in thin(len(pairs), contents.detail.points)]
     series = [Series("predicted = audited", ends, ends, "line", "grey", is_dotted=True)]
     states: tuple[tuple[str, Color, bool], ...] = (("complete", "blue", False), ("pruned", "orange", True))
     for name, color, is_pruned in states:
@@ -79,8 +77,8 @@ def make_gap_chart(contents: StudyContents) -> Chart | Absence:
     if not measured and not predicted:
         return Absence(kind, title, "No trial has both a measured flatness and a test gap, measured or predicted, yet.")
     n = len(measured) + len(predicted)
-    measured = [measured[index] for index in thin(len(measured), MOST_POINTS // 2)]
-    predicted = [predicted[index] for index in thin(len(predicted), MOST_POINTS - len(measured))]
+    measured = [measured[index] for index in thin(len(measured), contents.detail.points // 2)]
+    predicted = [predicted[index] for index in thin(len(predicted), contents.detail.points - len(measured))]
     kinds: tuple[tuple[str, Color, bool, list[tuple[TrialRecord, float, float]]], ...] = (
         ("gap predicted", "blue", True, predicted),
         ("gap measured on a held-out part", "orange", False, measured),

@@ -30,7 +30,7 @@ def _make_ranking(contents: StudyContents) -> Chart | Absence:
 
 
 def _make_calibration(kind: str) -> Maker:
-    return lambda contents: make_calibration_charts(contents.calibrator)[kind]
+    return lambda contents: make_calibration_charts(contents.calibrator, contents.detail.points)[kind]
 
 
 CHARTS: dict[str, Maker] = {

@@ -9,12 +9,31 @@ from optuna.distributions import BaseDistribution
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.ranking import find_pareto_front, rank_trials
 from flatselect.records import EpochMeasurement, TrialRecord
-from flatselect.report.chart import thin
+from flatselect.report.chart import MOST_POINTS, thin
 from flatselect.store.engine import show_url
 from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
 
 N_READINGS = 4  # which `read_study_contents` tells of
-_MOST_BEST, _MOST_OTHERS = 40, 80
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much charts draw of a large study; their captions say what they leave out.
+
+    Attributes:
+        points: Of trials, in one chart.
+        best_curves: Curves of the best trials.
+        other_curves: Of the others, evenly by number.
+        curve_epochs: Of each curve, evenly; None: all.
+    """
+
+    points: int = MOST_POINTS
+    best_curves: int = 40
+    other_curves: int = 80
+    curve_epochs: int | None = None
+
+
+FULL = Detail()
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,7 @@ class StudyContents:
         distributions: What Optuna draws each parameter from.
         curves: Of the trials that are shown: the best, and of the others some, evenly by number.
         calibrator: The latest; None where there is none.
+        detail: How much of it charts are to draw.
     """
 
     name: str
@@ -47,6 +67,7 @@ class StudyContents:
     distributions: Mapping[str, BaseDistribution]
     curves: Mapping[int, list[EpochMeasurement]]
     calibrator: GapPredictor | None
+    detail: Detail = FULL
 
     @property
     def ranked(self) -> list[TrialRecord]:
@@ -72,12 +93,15 @@ class StudyContents:
         return int(training.get("epochs", self.trials[number].epochs))
 
 
-def read_study_contents(reader: StudyReader, advance: Callable[[], None] = lambda: None) -> StudyContents:
+def read_study_contents(
+    reader: StudyReader, advance: Callable[[], None] = lambda: None, detail: Detail = FULL
+) -> StudyContents:
     """Reads everything; of many trials, the curves of some.
 
     Args:
         reader: Of the study.
         advance: Called after each of `N_READINGS` parts.
+        detail: How much charts are to draw.
 
     Raises:
         StoreError: The database cannot do it.
@@ -89,7 +113,7 @@ def read_study_contents(reader: StudyReader, advance: Callable[[], None] = lambd
     costs = config.get("study", {}).get("minimize", [])
     attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
     advance()
-    curves = _read_curves(reader, trials, ranking)
+    curves = _read_curves(reader, trials, ranking, detail)
     advance()
     calibrator = reader.latest_calibrator()
     predictor = GapPredictor.from_dict(calibrator[1]) if calibrator else None
@@ -107,16 +131,17 @@ def read_study_contents(reader: StudyReader, advance: Callable[[], None] = lambd
         distributions=reader.distributions(),
         curves=curves,
         calibrator=predictor,
+        detail=detail,
     )
 
 
 def _read_curves(
-    reader: StudyReader, trials: Mapping[int, TrialRecord], ranking: list[int]
+    reader: StudyReader, trials: Mapping[int, TrialRecord], ranking: list[int], detail: Detail
 ) -> dict[int, list[EpochMeasurement]]:
     with_epochs = [number for number, trial in trials.items() if trial.measurement is not None]
-    if len(with_epochs) <= _MOST_BEST + _MOST_OTHERS:
+    if len(with_epochs) <= detail.best_curves + detail.other_curves:
         return reader.measurements()
-    best = ranking[:_MOST_BEST]
+    best = ranking[: detail.best_curves]
     others = sorted(set(with_epochs) - set(best))
-    shown = sorted([*best, *(others[index] for index in thin(len(others), _MOST_OTHERS))])
+    shown = sorted([*best, *(others[index] for index in thin(len(others), detail.other_curves))])
     return {number: curve for number in shown for curve in reader.measurements(number).values()}

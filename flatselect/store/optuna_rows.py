@@ -22,6 +22,7 @@ REPORTS: Any = models.TrialIntermediateValueModel.__table__
 USER_ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: Any = models.TrialSystemAttributeModel.__table__
 STUDY_ATTRIBUTES: Any = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM_ATTRIBUTES: Any = models.StudySystemAttributeModel.__table__
 # Which column says, beside the trial's id, what a row is of.
 KEYS: dict[Table, str] = {
     PARAMS: "param_name",

@@ -4,8 +4,9 @@ import shutil
 from contextlib import closing
 
 import pytest
-from written_study import EVIL, write_study
+from written_study import EVIL, STUDY, write_study
 
+import flatselect
 from flatselect.cli.opening import open_study_reader
 from flatselect.report.study_contents import read_study_contents
 
@@ -23,6 +24,15 @@ def plain_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("plain") / "digits.db"
     write_study(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def searched_path(tmp_path_factory):
+    """A study with checkpoints."""
+    folder = tmp_path_factory.mktemp("searched")
+    (folder / "tiny.toml").write_text(STUDY)
+    flatselect.run_search(flatselect.load_study_file(folder / "tiny.toml"))
+    return folder / "tiny.db"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import optuna_dashboard
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import RDBStorage
 from sqlalchemy import make_url
 
 from flatselect.dashboard.additions import AdditionsCache
@@ -56,14 +59,30 @@ def serve_here(url):
     """What `flatselect dashboard` serves, from a thread of this process: no time is lost on its start."""
     storage = make_optuna_storage(url, create=False)
     cache = AdditionsCache(storage)
-    with start_server(make_app(storage, cache), "127.0.0.1", 0) as server:
+    with _serve_app(make_app(storage, cache)) as served:
+        yield served
+    cache.close()
+    close_optuna_storage(storage)
+
+
+@contextlib.contextmanager
+def serve_plain(url, folder=None):
+    """What optuna-dashboard serves, from a thread of this process, with nothing of flatselect in it."""
+    storage = RDBStorage(url)
+    store = None if folder is None else FileSystemArtifactStore(folder)
+    with _serve_app(optuna_dashboard.wsgi(storage, artifact_store=store)) as served:
+        yield served
+    close_optuna_storage(storage)
+
+
+@contextlib.contextmanager
+def _serve_app(app):
+    with start_server(app, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield Served(f"http://127.0.0.1:{server.server_port}/dashboard")
         server.shutdown()
         thread.join()
-    cache.close()
-    close_optuna_storage(storage)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import torch
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from served import add_password, serve, serve_by_hand, serve_here
-from written_study import EVIL, write_study
+from written_study import EVIL, STUDY, write_study
 
 import flatselect
 from flatselect.cli.main import cli
@@ -370,24 +370,6 @@ def test_optuna_dashboard_by_hand_shows_the_study(plain_path, tmp_path, trials):
         assert {value["step"] for value in trial["intermediate_values"]} == set(range(1, known.epochs + 1))
     assert len(detail["trials"]) == len(trials)
     assert detail["plotly_graph_objects"] == []  # ours are nowhere in the database
-
-
-STUDY = """
-[study]
-name = "tiny"
-trials = 5
-[data]
-train = "digits"
-size = 60
-[search_space]
-width = { type = "int", low = 3, high = 6 }
-[training]
-epochs = 1
-[calibration]
-trials = 4
-[ray]
-backend = "inline"
-"""
 
 
 def test_the_best_models_are_artifacts_made_when_they_are_asked_for(tmp_path):

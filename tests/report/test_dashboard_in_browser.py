@@ -63,7 +63,9 @@ def open_page(browser, served):
     # Nothing that a name says was run, fetched or made a part of the page.
     sent = [one["params"]["request"]["url"] for one in messages if one["method"].endswith("requestWillBeSent")]
     assert sent
-    assert {url for url in sent if not url.startswith((served.root, "data:", "blob:", "chrome:"))} == set()
+    assert {
+        url for url in sent if not url.startswith((served.root, "data:", "blob:", "chrome:", "chrome-untrusted:"))
+    } == set()
     assert not any(url.endswith((".png", "/x")) for url in sent if url.startswith("http"))
     assert made == []
 

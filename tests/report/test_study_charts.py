@@ -15,7 +15,7 @@ from flatselect.report.chart import Absence, thin
 from flatselect.report.plotly_chart import make_plotly_chart
 from flatselect.report.pruning import compute_cost, list_pruned
 from flatselect.report.study_charts import CHARTS
-from flatselect.report.study_contents import StudyContents
+from flatselect.report.study_contents import Detail, StudyContents
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +64,19 @@ def test_without_data_says_why_in_a_sentence(kind):
     assert isinstance(absence, Absence)
     assert absence.reason.endswith(".")
     assert absence.kind == kind
+
+
+def test_of_long_curves_some_epochs_are_drawn_where_little_is_asked_for(contents):
+    full, short = (
+        CHARTS["learning"](dataclasses.replace(contents, detail=Detail(curve_epochs=most))) for most in (None, 3)
+    )
+    drawn = {form: find(chart, "complete") for form, chart in (("full", full), ("short", short))}
+    assert list(drawn["full"].x)[:7] == [1, 2, 3, 4, 5, 6, None]
+    assert list(drawn["short"].x)[:4] == [1, 3, 6, None]
+    known = set(zip(drawn["full"].texts, drawn["full"].x, drawn["full"].y, strict=True))
+    assert set(zip(drawn["short"].texts, drawn["short"].x, drawn["short"].y, strict=True)) < known
+    assert find(short, "pruned here") == find(full, "pruned here")
+    assert (full.caption, short.caption) == ("", "At most 3 epochs of each, evenly.")
 
 
 def test_reasons_say_what_the_study_left_out(contents):

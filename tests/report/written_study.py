@@ -18,6 +18,23 @@ from flatselect.store.study_reader import UID_ATTRIBUTE, StudyReader
 from flatselect.store.study_writer import StudyWriter
 
 N_EPOCHS, N_CALIBRATION = 6, 5
+# Of one that is searched, where checkpoints are wanted.
+STUDY = """
+[study]
+name = "tiny"
+trials = 5
+[data]
+train = "digits"
+size = 60
+[search_space]
+width = { type = "int", low = 3, high = 6 }
+[training]
+epochs = 1
+[calibration]
+trials = 4
+[ray]
+backend = "inline"
+"""
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'"
 
 
