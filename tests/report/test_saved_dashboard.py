@@ -1,6 +1,5 @@
 """`flatselect dashboard --save`: any optuna-dashboard shows what it stores, and it goes without a trace."""
 
-import dataclasses
 import importlib
 import importlib.util
 import os
@@ -308,8 +307,9 @@ def test_another_folder_is_filled_and_the_first_stays_good(searched_path, tmp_pa
     with closing(open_study_reader(url)) as reader:
         best, checkpoints = read_study_contents(reader).ranking[0], reader.checkpoints()
         engine = make_engine(url)
-        gone = dataclasses.asdict(checkpoints[best]) | {"path": str(tmp_path / "gone.ckpt")}
-        StudyWriter(engine, reader.study_uid).set_checkpoint(**gone)
+        file = checkpoints[best]
+        gone = (best, file.epoch, str(tmp_path / "gone.ckpt"), file.sha256, file.size)
+        StudyWriter(engine, reader.study_uid).set_checkpoint(*gone)
         engine.dispose()
     out, err = run("dashboard", url, "--save", "--artifact-dir", other)
     assert "4 models (4 new, " in out
