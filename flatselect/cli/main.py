@@ -1,7 +1,10 @@
 """The command `flatselect`. A verb's module, and all that it needs, is loaded when the verb is used."""
 
+import errno
 import importlib
+import io
 import os
+import sys
 from typing import Any, NamedTuple
 
 import click
@@ -9,6 +12,7 @@ import click
 from flatselect.errors import FlatselectError
 
 _INTERRUPTED = 130
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Verb(NamedTuple):
@@ -60,11 +64,19 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
         except FlatselectError as error:
             if ctx.obj == "debug":
                 raise
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if ctx.obj == "debug" or error.errno not in _FULL:
+                raise
+            sys.stdout = io.StringIO()  # Python, as it ends, would try once more what could not be written
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}cannot be written to the end ({error.strerror}); make room") from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(_INTERRUPTED)
