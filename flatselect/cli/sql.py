@@ -34,9 +34,9 @@ def sql(statement: str, database: str | None, storage: str | None, output_format
         names = _tell_apart(names)
         records = [dict(zip(names, map(_make_plain, row), strict=True)) for row in rows]
     if output_format is None:
-        print_table(make_record_table(records))
+        print_table(make_record_table(records, names))
     else:
-        print_records(records, output_format)
+        print_records(records, output_format, names)
 
 
 def _tell_apart(names: list[str]) -> list[str]:
@@ -55,7 +55,7 @@ def _make_plain(value: Any) -> Any:
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
     if isinstance(value, Decimal):
-        return float(value)
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, datetime):
         return str(value)
     return value if isinstance(value, str | int | float | dict | list | None) else str(value)

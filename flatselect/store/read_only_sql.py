@@ -70,8 +70,7 @@ def _read_sqlite(connection: sqlite3.Connection, sql: str) -> tuple[list[str], I
 
 def _translate(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
     try:
-        for row in cursor:  # `yield from` would close the cursor, after its database
-            yield row
+        yield from iter(cursor.fetchone, None)  # the cursor itself would be closed in the end, after its database
     except sqlite3.Error as error:
         raise _make_error(error) from None
 

@@ -82,7 +82,7 @@ def test_interrupted_command_exits_with_130(monkeypatch):
 def test_a_full_disk_is_a_message(words, unbuffered, tmp_path):
     make_study(tmp_path / "study.db", "digits")
     script = "from flatselect.cli.main import main; main()"
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-c", script, *words, "study.db", "--csv"],
             stdout=full,

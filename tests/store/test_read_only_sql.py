@@ -117,8 +117,7 @@ def test_ctrl_c_ends_a_select_that_would_not_end(tmp_path):
         connection.execute("CREATE TABLE any (n)")
     endless = "WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a) SELECT count(*) FROM a"
     script = (
-        "import sys\nfrom flatselect.cli.main import main\n"
-        "import flatselect.cli.sql\nprint('asks', flush=True)\nmain()"
+        "import sys\nfrom flatselect.cli.main import main\nimport flatselect.cli.sql\nprint('asks', flush=True)\nmain()"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script, "sql", endless, str(path)],
