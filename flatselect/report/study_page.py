@@ -101,5 +101,5 @@ def _describe_runs(contents: StudyContents) -> str:
     hosts = ", ".join(sorted({run.host for run in contents.runs}))
     return (
         f"{n} run{'s' if n > 1 else ''} on {hosts}, the last by {last.backend}: {state}; "
-        f"from {first.started_at:%Y-%m-%d %H:%M} to {last.ended_at or last.heartbeat_at:%Y-%m-%d %H:%M} UTC"
+        f"from {first.started_at:%Y-%m-%d %H:%M} to {last.heartbeat_at:%Y-%m-%d %H:%M} UTC"
     )

@@ -146,7 +146,9 @@ def test_how_long_it_took_and_what_it_was_made_with(story, plain_path, tmp_path)
     path.write_bytes(plain_path.read_bytes())
     again = "INSERT INTO flatselect_runs SELECT ?, study_uid, ?, ?, ?, outcome, host, pid, backend, ?, config, machine"
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE flatselect_runs SET started_at = '2026-01-01 10:00', ended_at = '2026-01-01 11:00'")
+        connection.execute(
+            "UPDATE flatselect_runs SET started_at = '2026-01-01 10:00', heartbeat_at = '2026-01-01 11:00'"
+        )
         for uid, start, end, torch in (("x", "10:30", "11:10", "3.0"), ("y", "12:00", "12:00:30", "4.0")):
             start, end = f"2026-01-01 {start}", f"2026-01-01 {end}"
             words = [uid, start, end, end, json.dumps({"torch": torch})]
