@@ -74,11 +74,15 @@ def print_table(table: Table) -> None:
 
 def make_text(value: object, style: str = "") -> Text:
     """Whatever it is as text that a terminal shows and does not obey: no markup, no control characters."""
-    shown = "".join(
+    return Text(escape_controls(str(value)), style)
+
+
+def escape_controls(text: str) -> str:
+    """The text with control characters spelt out, apart from line ends and tabs."""
+    return "".join(
         character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
-        for character in str(value)
+        for character in text
     )
-    return Text(shown, style)
 
 
 def make_pairs(pairs: Mapping[str, object]) -> Table:

@@ -76,6 +76,14 @@ def test_interrupted_command_exits_with_130(monkeypatch):
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
 
 
+def test_names_in_an_error_cannot_command_the_terminal(tmp_path):
+    for name in ("one\x1b[31m", "two\x07\u202e"):
+        make_study(tmp_path / "study.db", name)
+    done = CliRunner().invoke(cli, ["query", str(tmp_path / "study.db")], color=True)
+    assert done.exit_code == 1
+    assert "one\\x1b[31m or two\\x07\\u202e" in done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["studies"], ["sql", "SELECT 1"]])
