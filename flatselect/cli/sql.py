@@ -17,8 +17,10 @@ Examples:
   flatselect sql "SELECT * FROM flatselect_curves WHERE trial = 7" digits --csv > curve.csv
 
 docs/database.md describes the views (flatselect_trials, flatselect_curves, flatselect_params,
-flatselect_ranking) and the tables. The SELECT cannot write; before it, views that are missing are
-made, and a database of an older flatselect is upgraded, where that may be written."""
+flatselect_ranking) and the tables: flatselect_runs has the versions that a search ran with,
+flatselect_studies the images, flatselect_checkpoints files of weights. The SELECT cannot write; before
+it, views that are missing are made, and a database of an older flatselect is upgraded, where that may be
+written."""
 
 
 @click.command("sql", epilog=_EPILOG)

@@ -1,14 +1,18 @@
 """SQL from a user's own hand, on a connection that cannot write."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine, inspect
+
 from flatselect.errors import StoreError
 from flatselect.store.engine import hide_password, make_engine, open_sqlite_read_only, parse_url
 from flatselect.store.migrate import ensure_schema, has_schema
+from flatselect.store.tables import TABLE_PREFIX
 
 _ALLOWED = {
     sqlite3.SQLITE_SELECT,
@@ -16,6 +20,7 @@ _ALLOWED = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+_NO_TABLE = re.compile("no such table|relation .* does not exist")
 _STEPS_BETWEEN_LOOKS = 1_000_000  # of SQLite's machine: some hundredths of a second
 
 
@@ -49,9 +54,18 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
         with engine.connect(), contextlib.closing(open_sqlite_read_only(Path(str(engine.url.database)))) as connection:
             yield _read_sqlite(connection, sql)
     except StoreError as error:
-        raise (StoreError(f"{error} ({outdated})") if outdated else error) from None
+        there_is = _list_tables(engine) if _NO_TABLE.search(str(error)) else ""
+        raise StoreError(f"{error}{there_is}" + (f" ({outdated})" if outdated else "")) from None
     finally:
         engine.dispose()
+
+
+def _list_tables(engine: Engine) -> str:
+    """What may be asked: our tables and views, or whatever a database of something else has."""
+    inspector = inspect(engine)
+    names = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
+    ours = [name for name in names if name.startswith(TABLE_PREFIX)]
+    return f"; there is {', '.join(ours or names) or 'none'}"
 
 
 def _read_sqlite(connection: sqlite3.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

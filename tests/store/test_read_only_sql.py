@@ -95,6 +95,11 @@ def test_what_is_no_select_is_refused_and_changes_nothing(url, sql, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_asks_for_a_table_that_is_not_there_is_told_which_are(url):
+    with pytest.raises(StoreError, match=r"there is .*flatselect_curves, .*flatselect_runs, .*flatselect_trials$"):
+        read(url, "SELECT * FROM runs")
+
+
 def test_a_database_of_something_else_is_left_as_it_is(database_url):
     engine = make_engine(database_url)
     with engine.begin() as connection:
