@@ -1,7 +1,10 @@
 """The command `flatselect`. A verb's module, and all that it needs, is loaded when the verb is used."""
 
+import errno
 import importlib
+import io
 import os
+import sys
 from typing import Any, NamedTuple
 
 import click
@@ -9,6 +12,7 @@ import click
 from flatselect.errors import FlatselectError
 
 _INTERRUPTED = 130
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Verb(NamedTuple):
@@ -60,14 +64,30 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
         except FlatselectError as error:
             if ctx.obj == "debug":
                 raise
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_make_plain(str(error))) from error
+        except OSError as error:
+            if ctx.obj == "debug" or error.errno not in _FULL:
+                raise
+            sys.stdout = io.StringIO()  # Python, as it ends, would try once more what could not be written
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}cannot be written to the end ({error.strerror}); make room"
+            raise click.ClickException(_make_plain(message)) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def _make_plain(message: str) -> str:
+    """What a terminal shows and does not obey: names come from files and databases of anybody's."""
+    from flatselect.cli.output import escape_controls
+
+    return escape_controls(message)
 
 
 def _make_debug_option() -> click.Option:

@@ -18,9 +18,11 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
         storage: The database's URL. Default: what the study file says, or else NAME.db here or in `studies/`.
 
     Raises:
-        ConfigError: The study file is wrong.
+        ConfigError: The study file is wrong, or a database's URL was given for a study.
         StoreError: There is no such database, or no such study in it.
     """
+    if "://" in study:
+        raise ConfigError(f"{hide_password(study)}: a database; give the name of its study, and this as --storage URL")
     if study.endswith(".toml"):
         config = load_study_file(study)
         return _find_study(storage or str(config.study.storage), config.study.name)

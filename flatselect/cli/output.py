@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -40,15 +40,18 @@ def make_output_options(json_help: str) -> Callable[[Command], Command]:
 output_options = make_output_options("A JSON list of records.")
 
 
-def print_records(records: Sequence[Mapping[str, Any]], output_format: str) -> None:
-    """Prints records as "json", "jsonl" or "csv"."""
+def print_records(records: Sequence[Mapping[str, Any]], output_format: str, names: Iterable[str] = ()) -> None:
+    """Prints records as "json", "jsonl" or "csv".
+
+    `names` are columns of CSV, also where there are no records.
+    """
     if output_format == "json":
         print_json(list(records))
     elif output_format == "jsonl":
         for record in records:
             click.echo(json.dumps(replace_non_finite(record), ensure_ascii=False))
     else:
-        _print_csv([flatten(record) for record in records])
+        _print_csv([flatten(record) for record in records], names)
 
 
 def print_json(value: Any) -> None:
@@ -71,11 +74,15 @@ def print_table(table: Table) -> None:
 
 def make_text(value: object, style: str = "") -> Text:
     """Whatever it is as text that a terminal shows and does not obey: no markup, no control characters."""
-    shown = "".join(
+    return Text(escape_controls(str(value)), style)
+
+
+def escape_controls(text: str) -> str:
+    """The text with control characters spelt out, apart from line ends and tabs."""
+    return "".join(
         character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
-        for character in str(value)
+        for character in text
     )
-    return Text(shown, style)
 
 
 def make_pairs(pairs: Mapping[str, object]) -> Table:
@@ -136,9 +143,8 @@ def make_trial_table(
     return table
 
 
-def make_record_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """A line for each record, with its own columns."""
-    names = list(records[0]) if records else []
+def make_record_table(records: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Table:
+    """A line for each record, which all have the columns `names`."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name in names:
         is_number = all(isinstance(record[name], int | float | None) for record in records)
@@ -220,10 +226,10 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    if not rows:
+def _print_csv(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> None:
+    all_names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
+    if not all_names:
         return
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, all_names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -3,7 +3,7 @@
 import fnmatch
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from flatselect.cli.output import (
 from flatselect.errors import StoreError
 from flatselect.records import LATENCY, EpochMeasurement, Prediction, TrialRecord
 from flatselect.store.engine import make_engine
-from flatselect.store.study_query import Question, ask
+from flatselect.store.study_query import Question, ask_with_kinds
 
 _EPILOG = """\b
 Examples:
@@ -91,25 +91,28 @@ def query(
     if output_format is None and columns is None and not is_grouped and pattern is not None:
         shown_columns = _EPOCH_COLUMNS if epochs else _SHORT_COLUMNS
     question = Question(where, sort, shown_columns, limit, group_by, aggregates, epochs)
-    records = _read(study, storage, pattern, question)
+    records, kinds = _read(study, storage, pattern, question)
     if shown_columns is None and not is_grouped:
         records = [make_record(record) for record in records]
     if output_format is not None:
-        _print(records, output_format)
+        _print(records, output_format, kinds)
     elif shown_columns is None and not is_grouped and epochs:
         print_table(_make_epoch_table(records))
     elif shown_columns is None and not is_grouped:
         print_trials([_make_trial(record) for record in records])
     else:
-        print_table(make_record_table(records))
+        print_table(make_record_table(records, kinds))
 
 
-def _read(study: str | None, storage: str | None, pattern: str | None, question: Question) -> list[dict[str, Any]]:
+def _read(
+    study: str | None, storage: str | None, pattern: str | None, question: Question
+) -> tuple[list[dict[str, Any]], dict[str, type]]:
+    """The rows that answer the question, and of what kind their columns are."""
     if pattern is None:
         if study is None:
             raise click.UsageError("no study: give STUDY, or --study PATTERN with a database")
         with closing(open_study_reader(study, storage)) as reader:
-            return ask(reader.engine, [reader.study_uid], question)
+            return ask_with_kinds(reader.engine, [reader.study_uid], question)
     if (study is None) == (storage is None):
         raise click.UsageError("--study PATTERN needs one database: a .db file or URL in place of STUDY, or --storage")
     url = storage or (str(study) if "://" in str(study) else make_file_url(str(study)))
@@ -120,7 +123,7 @@ def _read(study: str | None, storage: str | None, pattern: str | None, question:
         raise StoreError(f"--study {pattern!r}: no study has such a name; there is {names}")
     engine = make_engine(url, create=False)
     try:
-        return ask(engine, chosen, question)
+        return ask_with_kinds(engine, chosen, question)
     finally:
         engine.dispose()
 
@@ -198,24 +201,34 @@ def _read_float(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _print(records: Sequence[dict[str, Any]], output_format: str) -> None:
+def _print(records: Sequence[dict[str, Any]], output_format: str, kinds: Mapping[str, type]) -> None:
     if output_format == "parquet":
-        _print_parquet(records)
+        _print_parquet(records, kinds)
         return
     for record in records:
         for name, value in record.items():
             if isinstance(value, datetime):
                 record[name] = value.isoformat() + "Z"
-    print_records(records, output_format)
+    print_records(records, output_format, kinds)
 
 
-def _print_parquet(records: Sequence[dict[str, Any]]) -> None:
+def _print_parquet(records: Sequence[dict[str, Any]], kinds: Mapping[str, type]) -> None:
     import pandas as pd
+
+    from flatselect.store.study_frames import DTYPES
 
     if sys.stdout.isatty():
         raise StoreError("--format parquet: bytes are not for a terminal; write them to a file: > trials.parquet")
+    rows = [flatten(record) for record in records]
+    names = dict.fromkeys([*kinds, *(name for row in rows for name in row)])
+    columns = {}
+    for name in names:
+        values, kind = [row.get(name) for row in rows], kinds.get(name, float)
+        if kind is object:  # a column of a file is of one kind
+            values, kind = [None if value is None else str(value) for value in values], str
+        columns[name] = pd.Series(values, dtype=DTYPES[kind])
     try:
-        content = pd.DataFrame([flatten(record) for record in records]).to_parquet(index=False)
+        content = pd.DataFrame(columns).to_parquet(index=False)
     except ImportError:
         raise StoreError("--format parquet needs the package pyarrow: pip install 'flatselect[parquet]'") from None
     click.echo(content, nl=False)

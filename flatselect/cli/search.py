@@ -1,12 +1,15 @@
 """`flatselect search`: run a study, or go on with it."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
+from flatselect.cli.next_steps import Address
 from flatselect.cli.output import print_json, print_trials
 from flatselect.cli.progress import make_progress
 from flatselect.search.run import run_search
+from flatselect.store.engine import hide_password
 from flatselect.study_file import load_study_file
 
 _EPILOG = """\b
@@ -77,8 +80,15 @@ def search(
     if result.enough_because is not None:
         click.echo(f"no more trials were started: {result.enough_because}", err=True)
     if result.interrupted:
-        click.echo(f"interrupted; go on with: flatselect search {study}", err=True)
+        click.echo(f"interrupted; go on with: {describe_going_on(study, storage, trials, overrides)}", err=True)
         sys.exit(130)
     if result.stopped_because is not None:
         click.echo(f"the search stopped: {result.stopped_because}", err=True)
         sys.exit(1)
+
+
+def describe_going_on(study: str, storage: str | None, trials: int | None, overrides: Sequence[str]) -> str:
+    """The command that goes on with a search: with the words that say which study it is, and how large."""
+    words = [] if trials is None else ["--trials", str(trials)]
+    words += [word for override in overrides for word in ("--set", hide_password(override))]
+    return Address(study, storage).call("search", *words)

@@ -22,7 +22,8 @@ _TEXT_LENGTH = 300
 
 def print_study(console: Console, story: Mapping[str, Any], steps: Sequence[Step]) -> None:
     """Prints the story that `tell_study` made, and what to do next."""
-    console.print(make_text(f"{story['study']}: {_describe_trials(story['trials'])}", "bold"))
+    trials = _describe_trials(story["trials"], is_searched=bool(story["search"]["living"]))
+    console.print(make_text(f"{story['study']}: {trials}", "bold"))
     print_section(console, "Tried", make_pairs(_list_tried(story)))
     if story["pruned"]:
         print_section(console, "Pruned", *_describe_pruned(story))
@@ -80,9 +81,10 @@ def shorten(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]}…"
 
 
-def _describe_trials(trials: Mapping[str, int]) -> str:
+def _describe_trials(trials: Mapping[str, int], *, is_searched: bool) -> str:
+    words = {} if is_searched else {"running": "broken off"}
     states = ", ".join(
-        f"{trials[state]:,} {state}"
+        f"{trials[state]:,} {words.get(state, state)}"
         for state in ("complete", "pruned", "failed", "running", "waiting")
         if trials[state] or state == "complete"
     )
@@ -109,6 +111,8 @@ def _list_tried(story: Mapping[str, Any]) -> dict[str, str]:
         pairs["of these"] = "; ".join(f"{role}: {n:,}" for role, n in roles.items() if n)
     pairs["cost"] = f"{cost['epochs']:,} epochs, {format_seconds(cost['seconds'])} of workers' time"
     pairs["search"] = _describe_search(story["search"])
+    if versions := story["search"]["versions"]:
+        pairs["made with"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     pairs["database"] = story["storage"]
     return pairs
 
@@ -148,7 +152,7 @@ def _describe_search(search: Mapping[str, Any]) -> str:
         )
         return f"running now: {drivers}; {runs}, since {_format_time(search['started_at'])} UTC"
     ended = {"died": "its process died", "complete": "complete"}.get(search["state"], search["state"])
-    return f"{ended}; {runs}, {times}"
+    return f"{ended}; {runs}, {times}, {format_seconds(search['seconds'])} in all"
 
 
 def _describe_pruned(story: Mapping[str, Any]) -> Iterable[RenderableType]:

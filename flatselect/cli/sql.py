@@ -17,8 +17,10 @@ Examples:
   flatselect sql "SELECT * FROM flatselect_curves WHERE trial = 7" digits --csv > curve.csv
 
 docs/database.md describes the views (flatselect_trials, flatselect_curves, flatselect_params,
-flatselect_ranking) and the tables. The SELECT cannot write; before it, views that are missing are
-made, and a database of an older flatselect is upgraded, where that may be written."""
+flatselect_ranking) and the tables: flatselect_runs has the versions that a search ran with,
+flatselect_studies the images, flatselect_checkpoints files of weights. The SELECT cannot write; before
+it, views that are missing are made, and a database of an older flatselect is upgraded, where that may be
+written."""
 
 
 @click.command("sql", epilog=_EPILOG)
@@ -34,9 +36,9 @@ def sql(statement: str, database: str | None, storage: str | None, output_format
         names = _tell_apart(names)
         records = [dict(zip(names, map(_make_plain, row), strict=True)) for row in rows]
     if output_format is None:
-        print_table(make_record_table(records))
+        print_table(make_record_table(records, names))
     else:
-        print_records(records, output_format)
+        print_records(records, output_format, names)
 
 
 def _tell_apart(names: list[str]) -> list[str]:
@@ -55,7 +57,7 @@ def _make_plain(value: Any) -> Any:
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
     if isinstance(value, Decimal):
-        return float(value)
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, datetime):
         return str(value)
     return value if isinstance(value, str | int | float | dict | list | None) else str(value)

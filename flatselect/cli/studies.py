@@ -21,7 +21,7 @@ Examples:
 def studies(file: str | None, storage: str | None, output_format: str | None) -> None:
     """List the studies of a database; without one, of every .db file here and in studies/."""
     if file is not None and storage is not None:
-        raise ConfigError(f"{file} and --storage {hide_password(storage)}: give one database, not two")
+        raise ConfigError(f"{hide_password(file)} and --storage {hide_password(storage)}: give one database, not two")
     if file is not None:
         storage = file if "://" in file else make_file_url(file)
     records = []

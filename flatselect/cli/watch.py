@@ -84,7 +84,7 @@ def _look_on(watching: StudyWatch, interval: float) -> WatchedStudy:
         while True:
             now = watching.look()
             if not console.is_terminal:
-                time_of_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+                time_of_day = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
                 for line in list_news(before, now):
                     click.echo(f"{time_of_day} {make_text(' '.join(line.split()))}")
                 if before is not None and now.over_because is not None:

@@ -127,7 +127,7 @@ def read_study_contents(
         ranking=tuple(ranking),
         pareto_front=tuple(find_pareto_front(list(trials.values()), costs)) if costs else None,
         attempts=attempts,
-        runs=tuple(reader.runs()),
+        runs=tuple(run for run in reader.runs() if run.is_search),
         distributions=reader.distributions(),
         curves=curves,
         calibrator=predictor,

@@ -102,5 +102,5 @@ def _describe_runs(contents: StudyContents) -> str:
     kind = f" ({last.host_kind})" if last.host_kind else ""
     return (
         f"{n} run{'s' if n > 1 else ''} on {hosts}{kind}, the last by {last.backend}: {state}; "
-        f"from {first.started_at:%Y-%m-%d %H:%M} to {last.ended_at or last.heartbeat_at:%Y-%m-%d %H:%M} UTC"
+        f"from {first.started_at:%Y-%m-%d %H:%M} to {last.heartbeat_at:%Y-%m-%d %H:%M} UTC"
     )

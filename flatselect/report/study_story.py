@@ -12,6 +12,7 @@ from flatselect.report.pruning import PrunedTrial, compute_cost, list_pruned
 from flatselect.report.study_contents import StudyContents
 from flatselect.search.liveness import is_alive
 from flatselect.search.trial_history import TrialHistory
+from flatselect.store.run_records import RunRecord
 
 _N_TOP = 5
 # The others have next to no chance, and the time it takes grows with the square.
@@ -150,12 +151,25 @@ def _tell_runs(contents: StudyContents) -> dict[str, Any]:
         "hosts": sorted({run.host for run in runs}),
         "backends": sorted({run.backend for run in runs}),
         "started_at": runs[0].started_at if runs else None,
-        "last_sign_at": max((run.ended_at or run.heartbeat_at for run in runs), default=None),
+        "last_sign_at": max((run.heartbeat_at for run in runs), default=None),
+        "seconds": _measure_runs(runs),
+        "versions": runs[-1].versions if runs else {},
         "living": [
             {"host": run.host, "pid": run.pid, "backend": run.backend, "silent_seconds": run.silent_seconds}
             for run in living
         ],
     }
+
+
+def _measure_runs(runs: Sequence[RunRecord]) -> float:
+    """Seconds in which a run lived; those of two at once count once. Runs are given earliest first."""
+    total, until = 0.0, None
+    for run in runs:
+        end = run.heartbeat_at
+        begin = run.started_at if until is None else max(run.started_at, until)
+        total += max((end - begin).total_seconds(), 0.0)
+        until = end if until is None else max(end, until)
+    return total
 
 
 def _tell_cost(contents: StudyContents) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from flatselect.records import Failure
 from flatselect.search.liveness import describe_living, identify_machine, is_alive, read_clock
 from flatselect.search.study_identity import OpenStudy
 from flatselect.search.versions import collect_versions
+from flatselect.store.run_records import TIDYING
 from flatselect.store.study_reader import FAILURE_ATTRIBUTE, AttemptRecord, OptunaTrial, RunRecord
 
 
@@ -68,7 +69,7 @@ def fail_stale_trials(opened: OpenStudy, age: timedelta) -> list[LeftTrial]:
     run_uid = opened.writer.start_run(
         socket.gethostname(),
         os.getpid(),
-        "none",
+        TIDYING,
         collect_versions(),
         {},
         lambda run: _refuse_if_alive(opened, run),

@@ -100,7 +100,7 @@ class StudyWatch:
             StoreError: The database cannot be read, or no longer holds the study.
         """
         # Before the trials: a run that ends in between then still counts as living, and nothing is missed.
-        runs = self._reader.runs()
+        runs = [run for run in self._reader.runs() if run.is_search]
         living = tuple(run for run in runs if is_alive(run))
         running = tuple(self._progress.find_running())
         counts = self._progress.count_trials()

@@ -1,14 +1,18 @@
 """SQL from a user's own hand, on a connection that cannot write."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine, inspect
+
 from flatselect.errors import StoreError
 from flatselect.store.engine import hide_password, make_engine, open_sqlite_read_only, parse_url
-from flatselect.store.migrate import ensure_schema
+from flatselect.store.migrate import ensure_schema, has_schema
+from flatselect.store.tables import TABLE_PREFIX
 
 _ALLOWED = {
     sqlite3.SQLITE_SELECT,
@@ -16,13 +20,16 @@ _ALLOWED = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+_NO_TABLE = re.compile("no such table|relation .* does not exist")
+_STEPS_BETWEEN_LOOKS = 1_000_000  # of SQLite's machine: some hundredths of a second
 
 
 @contextlib.contextmanager
 def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
     """The column names and the rows that one SELECT gives.
 
-    The statement cannot write; before it, tables of an older version are upgraded and missing views made, if they may.
+    The statement cannot write; before it, our tables of an older version are upgraded and their missing views made, if
+    they may. A database of something else is left as it is.
     SQLite's file is opened read-only, and the connection allows nothing but reading: no other file is made or attached.
     PostgreSQL gets a cursor's SELECT in a read-only transaction: one statement, which is no other.
 
@@ -35,7 +42,8 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
     outdated: StoreError | None = None
     try:
         try:
-            ensure_schema(engine)
+            if has_schema(engine):
+                ensure_schema(engine)
         except StoreError as error:  # its tables may be asked all the same
             outdated = error
         if engine.dialect.name != "sqlite":
@@ -46,18 +54,29 @@ def read_sql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[tuple[Any
         with engine.connect(), contextlib.closing(open_sqlite_read_only(Path(str(engine.url.database)))) as connection:
             yield _read_sqlite(connection, sql)
     except StoreError as error:
-        raise (StoreError(f"{error} ({outdated})") if outdated else error) from None
+        there_is = _list_tables(engine) if _NO_TABLE.search(str(error)) else ""
+        raise StoreError(f"{error}{there_is}" + (f" ({outdated})" if outdated else "")) from None
     finally:
         engine.dispose()
+
+
+def _list_tables(engine: Engine) -> str:
+    """What may be asked: our tables and views, or whatever a database of something else has."""
+    inspector = inspect(engine)
+    names = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
+    ours = [name for name in names if name.startswith(TABLE_PREFIX)]
+    return f"; there is {', '.join(ours or names) or 'none'}"
 
 
 def _read_sqlite(connection: sqlite3.Connection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     connection.execute("PRAGMA query_only=ON")
     connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY)
+    # Python takes note of Ctrl-C only in code of its own.
+    connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
     try:
         cursor = connection.execute(sql)
     except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
-        raise StoreError(_complain(error)) from None
+        raise _make_error(error) from None
     if cursor.description is None:
         raise StoreError("the statement gives no rows; expected one SELECT")
     return [column[0] for column in cursor.description], _translate(cursor)
@@ -65,9 +84,9 @@ def _read_sqlite(connection: sqlite3.Connection, sql: str) -> tuple[list[str], I
 
 def _translate(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
     try:
-        yield from cursor
+        yield from iter(cursor.fetchone, None)  # the cursor itself would be closed in the end, after its database
     except sqlite3.Error as error:
-        raise StoreError(_complain(error)) from None
+        raise _make_error(error) from None
 
 
 @contextlib.contextmanager
@@ -95,8 +114,10 @@ def _read_postgresql(url: str, sql: str) -> Iterator[tuple[list[str], Iterator[t
         raise StoreError(f"{hide_password(url)}: {reason}") from None
 
 
-def _complain(error: Exception) -> str:
+def _make_error(error: Exception) -> BaseException:
     reason = str(error)
+    if reason == "interrupted":
+        return KeyboardInterrupt()
     if "not authorized" in reason or "readonly" in reason or "prohibited" in reason:
-        return f"{reason}: only reading is allowed here; expected one SELECT"
-    return f"{reason}; tables and views: docs/database.md"
+        return StoreError(f"{reason}: only reading is allowed here; expected one SELECT")
+    return StoreError(f"{reason}; tables and views: docs/database.md")

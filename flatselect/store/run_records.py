@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from flatselect.records import Failure
 
+TIDYING = "none"  # the backend of a run that starts no trial
 AttemptOutcome = Literal["running", "complete", "pruned", "fail", "lost", "interrupted"]
 
 
@@ -24,6 +25,8 @@ class RunRecord:
     """One process that drove a study. It is alive while `ended_at` is None and its last heartbeat recent.
 
     Attributes:
+        heartbeat_at: The last sign of life, which a run that was ended gave then.
+        ended_at: When it ended; of a run that died, when another found it dead.
         host: The machine's name.
         machine: What tells it from others of the same name; empty for runs of earlier versions.
         config_sha256: Of `config` as JSON, keys in order; None of a run that trained nothing.
@@ -47,6 +50,11 @@ class RunRecord:
     data_fingerprint: str | None
     host_kind: str | None
     silent_seconds: float
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it searched, and did not only end what a dead run had left."""
+        return self.backend != TIDYING
 
 
 @dataclass(frozen=True)

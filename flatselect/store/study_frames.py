@@ -1,27 +1,27 @@
 """A study in pandas' frames, for notebooks: read anew at every call, also while a search writes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import BigInteger, Boolean, DateTime, Double, Integer, Table, Text, select
+from sqlalchemy import Table, select
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction
-from flatselect.store.study_query import Question, ask, read_parameter_kinds
+from flatselect.store.study_query import KINDS, Question, ask, read_parameter_kinds
 from flatselect.store.study_reader import StudyReader, find_study, list_studies
 from flatselect.store.view_columns import CURVES, KEY_COLUMNS, RANKING, TRIALS
 
-_DTYPES = {
-    Text: "string",
-    Integer: "Int64",
-    BigInteger: "Int64",
-    Double: "float64",
-    Boolean: "boolean",
-    DateTime: "datetime64[us]",
+DTYPES = {
+    str: "string",
+    int: "Int64",
+    float: "float64",
+    bool: "boolean",
+    datetime: "datetime64[us]",
+    object: "object",
 }
-_PARAM_DTYPES = {float: "float64", int: "Int64", str: "string", bool: "boolean", object: "object"}
 
 
 def open_study(url: str, name: str | None = None) -> "StudyFrames":
@@ -80,7 +80,7 @@ class StudyFrames:
             limit: Rows at most.
         """
         kinds = read_parameter_kinds(self._reader.engine, [self._reader.study_uid])
-        dtypes = _list_dtypes(TRIALS) | {f"param_{name}": _PARAM_DTYPES[kind] for name, kind in kinds.items()}
+        dtypes = _list_dtypes(TRIALS) | {f"param_{name}": DTYPES[kind] for name, kind in kinds.items()}
         return self._ask(Question(where=where, limit=limit), dtypes, columns)
 
     def curves(self, where: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -127,7 +127,7 @@ class StudyFrames:
             dtypes = {name: dtypes.get(name, "object") for name in columns}
         shown = Question(
             where=question.where,
-            columns=",".join(f"`{name}`" for name in dtypes),
+            columns=list(dtypes),
             limit=question.limit,
             of_epochs=question.of_epochs,
         )
@@ -136,7 +136,7 @@ class StudyFrames:
 
 def _list_dtypes(view: Table) -> dict[str, str]:
     left_out = (*KEY_COLUMNS, "params", "companions")
-    return {column.name: _DTYPES[type(column.type)] for column in view.c if column.name not in left_out}
+    return {column.name: DTYPES[KINDS[type(column.type)]] for column in view.c if column.name not in left_out}
 
 
 def _is_predicted(name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import (
     BigInteger,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Engine,
+    Integer,
     Select,
     Table,
     Text,
@@ -31,6 +32,7 @@ from sqlalchemy import column as make_column
 from sqlalchemy import table as make_table
 
 from flatselect.errors import StoreError
+from flatselect.records import TrialState
 from flatselect.store.engine import run_transaction
 from flatselect.store.expressions import (
     Aggregate,
@@ -52,6 +54,8 @@ from flatselect.store.view_columns import CURVES, KEY_COLUMNS, OPTUNA_TRIALS, PA
 
 _PREFIX = "param_"
 _FEW = 1000
+_MOST_NEAR = 6
+KINDS = {Text: str, Integer: int, BigInteger: int, Double: float, Boolean: bool, DateTime: datetime}
 _TRIAL_PARAMS = make_table(
     "trial_params", make_column("trial_id"), make_column("param_name"), make_column("distribution_json")
 )
@@ -64,7 +68,7 @@ class Question:
     Attributes:
         where: A condition (see `flatselect.store.expressions`).
         sort: Names separated by commas, a - before one puts its greatest first. Missing values are last.
-        columns: Names separated by commas; None for all columns, and all parameters in `params`.
+        columns: Names, separated by commas or in a list; None for all columns, and all parameters in `params`.
         limit: Rows at most.
         group_by: Names separated by commas: one row a group.
         aggregates: Such as `max(predicted_test_score),count()`.
@@ -73,7 +77,7 @@ class Question:
 
     where: str | None = None
     sort: str | None = None
-    columns: str | None = None
+    columns: str | Sequence[str] | None = None
     limit: int | None = None
     group_by: str | None = None
     aggregates: str | None = None
@@ -88,6 +92,18 @@ def ask(engine: Engine, study_uids: Sequence[str], question: Question) -> list[d
             database cannot be used.
     """
     return _Asking(engine, study_uids, question).ask()
+
+
+def ask_with_kinds(
+    engine: Engine, study_uids: Sequence[str], question: Question
+) -> tuple[list[dict[str, Any]], dict[str, type]]:
+    """As `ask`, and the columns of the answer, rows or none: int, float, str, bool, datetime or object.
+
+    Each parameter is a column `param_NAME` where all columns are asked for; companions, which epochs differ in, are
+    left out.
+    """
+    asking = _Asking(engine, study_uids, question)
+    return asking.ask(), asking.read_kinds()
 
 
 def read_parameter_kinds(engine: Engine, study_uids: Sequence[str]) -> dict[str, type]:
@@ -117,7 +133,7 @@ class _Asking:
         if question.group_by is not None or question.aggregates is not None:
             if question.columns is not None:
                 raise StoreError("--columns: groups have the columns of --group-by and --agg; leave it out")
-            return self._read(self._select_groups().where(*conditions))
+            return self._read_truths(self._read(self._select_groups().where(*conditions)))
         key_columns = [self._view.c.trial_id] + ([CURVES.c.epoch] if question.of_epochs else [])
         keys = [column.label(f"_key_{column.name}") for column in key_columns]
         shown = self._choose_columns()
@@ -136,6 +152,42 @@ class _Asking:
             ]
             rows = [row for _, row in sorted(((p, row) for p, row in placed if p is not None), key=itemgetter(0))]
         return list(self._add_params(rows, shown))
+
+    def read_kinds(self) -> dict[str, type]:
+        """By name, of what kind the columns of the answer are."""
+        question = self._question
+        if question.group_by is None and question.aggregates is None:
+            if question.columns is not None:
+                return {name: self._kind_of(name) for name in self._choose_columns()}
+            kinds: dict[str, type] = {}
+            for column in self._view.c:
+                if column.name == "params":
+                    kinds |= {f"{_PREFIX}{name}": kind for name, kind in self.read_params().items()}
+                elif column.name not in ("companions", *KEY_COLUMNS):
+                    kinds[column.name] = self._kind_of(column.name)
+            return kinds
+        groups, aggregates = self._read_group_names(), self._read_aggregates()
+        of_function = {"count": int, "avg": float, "sum": float}
+        return {name: self._kind_of(name) for name in groups} | {
+            a.text: of_function.get(a.function) or self._kind_of(str(a.name)) for a in aggregates
+        }
+
+    def _kind_of(self, name: str) -> type:
+        found = self._find(name)
+        param = None if found is self._view.c.get(name) else self._find_param(name)
+        return KINDS[type(found.type)] if param is None else self.read_params()[param]
+
+    def _read_truths(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Groups by a choice of true and false have these, as trials do, in place of their names."""
+        truths = [name for name in self._read_group_names() if self._kind_of(name) is bool]
+        return [row | {name: _TRUTHS.get(row[name], row[name]) for name in truths} for row in rows]
+
+    def _read_group_names(self) -> list[str]:
+        return list(dict.fromkeys(parse_names(self._question.group_by or "")))
+
+    def _read_aggregates(self) -> list[Aggregate]:
+        given = self._question.aggregates
+        return parse_aggregates("count()" if given is None else given)
 
     def _add_params(
         self, rows: Sequence[dict[str, Any]], shown: Mapping[str, ColumnElement[Any] | None]
@@ -170,7 +222,8 @@ class _Asking:
         """By name, what is shown; None for a parameter."""
         if self._question.columns is None:
             return {column.name: column for column in self._view.c if column.name not in KEY_COLUMNS}
-        names = dict.fromkeys(parse_names(self._question.columns))
+        chosen = self._question.columns
+        names = dict.fromkeys(parse_names(chosen) if isinstance(chosen, str) else chosen)
         if not names:
             raise StoreError("--columns: is empty; give names, or leave it out for all")
         found = {name: self._find(name) for name in names}
@@ -196,11 +249,8 @@ class _Asking:
 
     def _select_groups(self) -> Select[Any]:
         question = self._question
-        groups = [self._find(name).label(name) for name in dict.fromkeys(parse_names(question.group_by or ""))]
-        aggregates = {
-            a.text: self._aggregate(a).label(a.text)
-            for a in parse_aggregates("count()" if question.aggregates is None else question.aggregates)
-        }
+        groups = [self._find(name).label(name) for name in self._read_group_names()]
+        aggregates = {a.text: self._aggregate(a).label(a.text) for a in self._read_aggregates()}
         by_name: dict[str, ColumnElement[Any]] = {group.name: group.element for group in groups} | {
             text: labelled.element for text, labelled in aggregates.items()
         }
@@ -241,7 +291,10 @@ class _Asking:
             found = select(chosen).where(of_trial).correlate(self._view).scalar_subquery()
             return cast(found, BigInteger) if kind is int else found
         columns = [column.name for column in self._view.c if column.name not in ("params", "companions", *KEY_COLUMNS)]
-        near = difflib.get_close_matches(name, [*columns, *params], n=3)
+        known_names = [*columns, *params]
+        # A part of a name is how tables head their columns: flatness.
+        near = [known for known in known_names if name and name.lower() in known.lower()]
+        near = near if 0 < len(near) <= _MOST_NEAR else difflib.get_close_matches(name, known_names, n=3)
         known = f"columns are {', '.join(columns)}; parameters are {', '.join(params) or 'none'}"
         raise StoreError(
             f"no column or parameter {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else f"; {known}")
@@ -282,7 +335,7 @@ class _Asking:
         if isinstance(part, Membership):
             values = [value.value for value in part.values]
             column = self._find(part.left.name, str if isinstance(values[0], str) else float)
-            return column.in_([_fit(part.left.name, column, value) for value in values])
+            return column.in_([self._fit(part.left.name, column, value) for value in values])
         if isinstance(part, Match):
             column = self._find(part.left.name, str)
             if _kind(column) is not str:
@@ -310,7 +363,7 @@ class _Asking:
         else:
             value = part.right.value
             left = self._find(part.left.name, str if isinstance(value, str) else float)
-            right = _fit(part.left.name, left, value)
+            right = self._fit(part.left.name, left, value)
         if _kind(left) is bool and part.operator not in ("=", "!="):
             raise StoreError(f"{part.left.name} is true or false, which have no order")
         if _kind(left) is str and self._engine.dialect.name == "postgresql":
@@ -321,6 +374,14 @@ class _Asking:
         }[part.operator](right)  # fmt: skip
         return compared
 
+    def _fit(self, name: str, column: ColumnElement[Any], value: Any) -> Any:
+        fitted = _fit(name, column, value)
+        if column is not self._view.c.get("state"):
+            return fitted
+        if (state := str(fitted).upper()) not in _STATES:
+            raise StoreError(f"state is {', '.join(_STATES[:-1])} or {_STATES[-1]}, and {value!r} is none of them")
+        return state
+
     def _find_other(self, name: str, left: str) -> ColumnElement[Any]:
         try:
             return self._find(name)
@@ -328,6 +389,8 @@ class _Asking:
             raise StoreError(f"{error}; a text stands in quotes: {left} = '{name}'") from None
 
 
+_STATES = get_args(TrialState)
+_TRUTHS = {"true": True, "false": False}
 _NAMES = {float: "a number", str: "a text", bool: "true or false", datetime: "a time"}
 _EXAMPLES = {float: "> 0", str: "= 'text'", datetime: "> '2026-01-31'"}
 

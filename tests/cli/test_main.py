@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from test_query import make_study
 
 from flatselect.cli.main import VERBS, cli, main
 from flatselect.errors import StoreError
@@ -72,6 +74,34 @@ def test_interrupted_command_exits_with_130(monkeypatch):
     monkeypatch.setattr(sys.modules["flatselect.cli.query"], "query", wait)
     done = CliRunner().invoke(cli, ["query"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+def test_names_in_an_error_cannot_command_the_terminal(tmp_path):
+    for name in ("one\x1b[31m", "two\x07\u202e"):
+        make_study(tmp_path / "study.db", name)
+    done = CliRunner().invoke(cli, ["query", str(tmp_path / "study.db")], color=True)
+    assert done.exit_code == 1
+    assert "one\\x1b[31m or two\\x07\\u202e" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["studies"], ["sql", "SELECT 1"]])
+def test_a_full_disk_is_a_message(words, unbuffered, tmp_path):
+    make_study(tmp_path / "study.db", "digits")
+    script = "from flatselect.cli.main import main; main()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words, "study.db", "--csv"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    message = "Error: cannot be written to the end (No space left on device); make room\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 def test_entry_point_is_main():

@@ -182,6 +182,13 @@ def test_epochs(folder):
         (["query", "studies/digits.db", "--storage", "sqlite:///x.db"], "leave out --storage"),
         (["query", "digits", "--storage", "oracle://ann:secret@host/x"], "oracle is not supported"),
         (["studies", "postgresql://ann:secret@127.0.0.1:1/x"], "postgresql+psycopg://ann:***@127.0.0.1:1/x"),
+        (["query", "postgresql://ann:secret@127.0.0.1:1/x"], "postgresql://ann:***@127.0.0.1:1/x: a database; give"),
+        (
+            ["show", "sqlite:///studies/digits.db"],
+            "sqlite:///studies/digits.db: a database; give the name of its study",
+        ),
+        (["calibrate", "study:postgresql://ann:secret@127.0.0.1:1/x"], "ann:***@127.0.0.1:1/x: a database; give"),
+        (["studies", "postgresql://ann:secret@h/x", "--storage", "sqlite:///b.db"], "give one database, not two"),
         (["studies", "absent.db"], "absent.db: no such database"),
         (["studies", "a.db", "--storage", "sqlite:///b.db"], "give one database, not two"),
     ],

@@ -89,6 +89,41 @@ def test_parquet(folder):
     assert frame["predicted_test_gap_low"][0] == 0.08
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
+@pytest.mark.parametrize("words", [["--epochs"], [], ["--columns", "number,failure,retries"]])
+def test_the_columns_of_a_file_do_not_depend_on_its_rows(folder, words):
+    def read(form, *where):
+        return FLATSELECT.run("query", "all.db", "--study", "*", *words, *where, "--format", form)
+
+    some, none = (
+        pd.read_parquet(io.BytesIO(read("parquet", *where).stdout_bytes)) for where in ([], ["--where", "epoch > 99"])
+    )
+    assert (len(some) > 0, len(none)) == (True, 0)
+    companions = [name for name in some if name.startswith("companion_")]
+    assert some.drop(columns=companions).dtypes.equals(none.dtypes)
+    assert "object" not in map(str, none.dtypes)
+    assert read("csv", "--where", "epoch > 99").stdout.rstrip("\n").split(",") == list(none)
+
+
+def test_an_answer_without_rows_has_its_heads(folder):
+    words = ["query", "digits", "--where", "number > 99", "--columns", "number,learning_rate"]
+    assert FLATSELECT.run(*words, "--csv").stdout == "number,learning_rate\n"
+    assert "number" in FLATSELECT.run(*words).stdout
+    assert FLATSELECT.run_json(*words) == []
+    words = ["query", "digits", "--where", "number > 99", "--group-by", "state", "--agg", "count()", "--csv"]
+    assert FLATSELECT.run(*words).stdout == "state,count()\n"
+    assert FLATSELECT.run("sql", "SELECT 1 AS n WHERE 0", "digits", "--csv").stdout == "n\n"
+    assert "n" in FLATSELECT.run("sql", "SELECT 1 AS n WHERE 0", "digits").stdout
+
+
+@pytest.mark.postgresql
+def test_whole_numbers_of_any_size_stay_whole(postgresql_url):
+    sql = "SELECT sum(n) AS whole, avg(n) AS mean, 12345678901234567890 AS long FROM (VALUES (1), (2)) AS v (n)"
+    (row,) = FLATSELECT.run_json("sql", sql, postgresql_url)
+    assert row == {"whole": 3, "mean": 1.5, "long": 12345678901234567890}
+    assert isinstance(row["whole"], int)
+
+
 def test_sql(folder):
     words = ["sql", "SELECT number, state, state, NULL AS missing FROM flatselect_trials ORDER BY number LIMIT 1"]
     expected = [{"number": 0, "state": "COMPLETE", "state_2": "COMPLETE", "missing": None}]

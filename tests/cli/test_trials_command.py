@@ -252,6 +252,21 @@ def test_stale_trials_of_a_dead_run_are_ended(flatselect, url):
     assert flatselect("retry", "3", "5").exit_code == 0
 
 
+def test_ending_what_a_dead_run_left_is_no_search(flatselect, url):
+    def tell(verb, *words):
+        return FLATSELECT.run_json(verb, "tiny", *words, "--storage", url)
+
+    before = tell("show")
+    assert flatselect("fail", "--stale", "0s").exit_code == 0
+    after = tell("show")
+    assert (after["search"]["state"], after["search"]["runs"], after["search"]["backends"]) == ("died", 1, ["inline"])
+    assert after["trials"]["running"] == 0
+    for name in ("last_sign_at", "seconds", "versions"):
+        assert after["search"][name] == before["search"][name], name
+    assert "go on where it stopped" in FLATSELECT.run("show", "tiny", "--storage", url).stdout
+    assert "its driver is gone" in tell("watch", "--once")["over_because"]
+
+
 def test_what_showed_a_sign_of_life_of_late_is_left(flatselect, url):
     done = flatselect("fail", "--stale", "2h")
     assert (done.exit_code, done.stdout) == (0, "")

@@ -97,6 +97,7 @@ def test_a_search_from_its_begin_to_its_end(folder):
             lines, end = watch.communicate()
     assert watch.returncode == 0, end
     assert end.strip() == "the study has all its 7 trials"
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ ", line) for line in lines.splitlines()), "UTC says so"
     lines = [line.split(" ", 2)[2] for line in lines.splitlines()]
     with closing(open_tiny()) as reader:
         trials = {trial.number: trial for trial in reader.trials(include_audits=False)}

@@ -17,6 +17,7 @@ from written_study import N_CALIBRATION, N_EPOCHS, write_study
 
 from flatselect.cli.main import cli
 from flatselect.cli.next_steps import Address
+from flatselect.cli.search import describe_going_on
 from flatselect.cli.show_trial_output import draw_spark
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
@@ -138,6 +139,26 @@ def test_failures_and_the_audit_stand_apart(story, trials):
     ]
     assert story["audit"]["n_inside_interval"] == sum(inside)
     assert "audit" not in json.dumps({**story, "audit": None, "next": None}).replace('"audit": null', "")
+
+
+def test_how_long_it_took_and_what_it_was_made_with(story, plain_path, tmp_path):
+    path = tmp_path / "study.db"
+    path.write_bytes(plain_path.read_bytes())
+    again = "INSERT INTO flatselect_runs SELECT ?, study_uid, ?, ?, ?, outcome, host, pid, backend, ?, config, machine"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE flatselect_runs SET started_at = '2026-01-01 10:00', heartbeat_at = '2026-01-01 11:00'"
+        )
+        for uid, start, end, torch in (("x", "10:30", "11:10", "3.0"), ("y", "12:00", "12:00:30", "4.0")):
+            start, end = f"2026-01-01 {start}", f"2026-01-01 {end}"
+            words = [uid, start, end, end, json.dumps({"torch": torch})]
+            connection.execute(f"{again} FROM flatselect_runs LIMIT 1", words)
+    search = show_json(path)["search"]
+    assert search["seconds"] == 70 * 60 + 30, "two ran side by side for half an hour"
+    assert search["versions"] == {"torch": "4.0"}, "of the run that was last"
+    told = " ".join(show(path)[0].split())
+    assert "2026-01-01 10:00 to 2026-01-01 12:00 UTC, 1 h 10 min in all" in told
+    assert "made with torch 4.0" in told
 
 
 def test_the_calibrator_is_the_stored_one(story, plain_contents):
@@ -295,6 +316,17 @@ def test_commands_can_be_pasted_and_tell_no_password(tmp_path, monkeypatch):
         assert Address(study, None).search("--trials", 9) == "flatselect search studies/digits.toml --trials 9"
 
 
+def test_an_interrupted_search_says_how_to_go_on_with_this_very_study():
+    overrides = ["training.epochs=5", "study.storage=postgresql://me:secret@host/database"]
+    words = describe_going_on("my.toml", "postgresql://me:secret@host/database", 9, overrides)
+    assert shlex.split(words) == [
+        *["flatselect", "search", "my.toml", "--trials", "9", "--set", "training.epochs=5"],
+        *["--set", "study.storage=postgresql://me:***@host/database"],
+        *["--storage", "postgresql://me:***@host/database"],
+    ]
+    assert describe_going_on("my.toml", None, None, []) == "flatselect search my.toml"
+
+
 def test_nothing_is_written(plain_path):
     before = plain_path.read_bytes()
     show(plain_path)
@@ -335,7 +367,7 @@ def make_small_study(path, states, *, minimize=(), outcome="interrupted"):
         (
             ["RUNNING", "FAIL"],
             "interrupted",
-            ["interrupted; 1 run on elsewhere (ray)", "1 failed"],
+            ["interrupted; 1 run on elsewhere (ray)", "1 failed, 1 broken off"],
             "search STUDY.toml",
         ),
         (["PRUNED", "WAITING"], "failed", ["1 waiting", "the pruner left no words"], "search STUDY.toml"),

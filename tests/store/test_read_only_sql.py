@@ -1,9 +1,18 @@
 """A SELECT of one's own: it reads, and cannot write, by whatever words."""
 
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
 import pytest
 from recorded_study import record_study
+from sqlalchemy import inspect
 
 from flatselect.errors import StoreError
+from flatselect.store.engine import make_engine
 from flatselect.store.read_only_sql import read_sql
 
 FORBIDDEN = [
@@ -84,3 +93,57 @@ def test_what_is_no_select_is_refused_and_changes_nothing(url, sql, tmp_path, mo
     assert str(refused.value)
     assert read(url, everything)[1] == [(4, "digits")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_asks_for_a_table_that_is_not_there_is_told_which_are(url):
+    with pytest.raises(StoreError, match=r"there is .*flatselect_curves, .*flatselect_runs, .*flatselect_trials$"):
+        read(url, "SELECT * FROM runs")
+
+
+def test_a_database_of_something_else_is_left_as_it_is(database_url):
+    engine = make_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE recipes (name TEXT)")
+    assert read(database_url, "SELECT * FROM recipes") == (["name"], [])
+    assert inspect(engine).get_table_names() == ["recipes"]
+    engine.dispose()
+
+
+def test_an_empty_file_stays_empty(tmp_path):
+    path = tmp_path / "empty.db"
+    path.touch()
+    assert read(f"sqlite:///{path}", "SELECT 1 AS n") == (["n"], [(1,)])
+    assert path.stat().st_size == 0
+
+
+def test_ctrl_c_ends_a_select_that_would_not_end(tmp_path):
+    path = tmp_path / "any.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE any (n)")
+    endless = "WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a) SELECT count(*) FROM a"
+    script = (
+        "import sys\nfrom flatselect.cli.main import main\nimport flatselect.cli.sql\nprint('asks', flush=True)\nmain()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, "sql", endless, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout.readline() == "asks\n"
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        output, errors = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    assert (child.returncode, output, errors.strip()) == (130, "", "interrupted")
+
+
+def test_whoever_stops_reading_rows_leaves_no_complaint(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/study.db"
+    record_study(url)
+    with pytest.raises(ZeroDivisionError), read_sql(url, "SELECT number FROM flatselect_trials") as (_, rows):
+        raise ZeroDivisionError(next(rows))
+    rows.close()
+    assert capsys.readouterr().err == ""

@@ -1,10 +1,15 @@
 """`flatselect.open_study`: the frames, their columns and dtypes, in both databases."""
 
+import optuna
 import pytest
 from recorded_study import record_study
 
 import flatselect
 from flatselect.errors import StoreError
+from flatselect.store.engine import make_engine
+from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
+from flatselect.store.study_reader import UID_ATTRIBUTE
+from flatselect.store.study_writer import StudyWriter
 
 
 @pytest.fixture
@@ -49,3 +54,16 @@ def test_frames(study, database_url):
         study.trials("widht > 3")
     with pytest.raises(StoreError, match="no study 'digist'; there is digits"):
         flatselect.open_study(database_url, "digist")
+
+
+def test_parameters_of_any_name(tmp_path):
+    url, name = f"sqlite:///{tmp_path}/study.db", 'a`b, "c"; --'
+    storage, engine = make_optuna_storage(url), make_engine(url)
+    optuna_study = optuna.create_study(study_name="any", storage=storage)
+    optuna_study.set_user_attr(UID_ATTRIBUTE, "f" * 32)
+    StudyWriter.create(engine, "f" * 32, "any", {}, {})
+    optuna_study.ask().suggest_float(name, 0.5, 0.5)
+    with flatselect.open_study(url) as study:
+        assert study.trials()[f"param_{name}"].tolist() == [0.5]
+    close_optuna_storage(storage)
+    engine.dispose()

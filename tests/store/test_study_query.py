@@ -1,6 +1,8 @@
 """Questions in the condition language, in both databases; whatever is asked, nothing is written."""
 
 import contextlib
+from collections import Counter
+from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,7 @@ from sqlalchemy import text
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction
-from flatselect.store.study_query import Question, ask
+from flatselect.store.study_query import Question, ask, ask_with_kinds
 from flatselect.store.study_reader import find_study
 
 
@@ -48,6 +50,8 @@ def choose(reader, where, **values):
         ("number in (1, 3.0, 99)", [1, 3]),
         ("number not in (1, 2)", [0, 3, 4, 5, 6, 7, 8]),
         ("state in ('PRUNED', \"RUNNING\")", [4, 5, 8]),
+        ("state = 'pruned' or state in ('Running', 'fail')", [4, 5, 6, 7, 8]),
+        ("state != 'complete' and number < 6", [4, 5]),
         ("predicted_test_score is not null", [0, 1, 2, 3, 5]),
         ("not predicted_test_score > 0.62", [0]),
         ("predicted_test_score is null and state = 'COMPLETE'", []),
@@ -88,6 +92,9 @@ def test_parameters_are_those_that_optuna_holds(reader):
     [
         ("predicted_test_scor > 0.9", "did you mean predicted_test_score"),
         ("widht > 3", "did you mean width"),
+        ("flatness > 3", "did you mean relative_gap_flatness\\?"),
+        ("WIDTH > 3", "did you mean width\\?"),
+        ("state = 'failed'", "state is COMPLETE, PRUNED, FAIL or RUNNING, and 'failed' is none of them"),
         ("zzzzzz > 3", "parameters are bias, block"),
         ("width > 'x'", "width is a number, and 'x' is not"),
         ("state > 3", "state is a text, and 3 is not"),
@@ -141,6 +148,9 @@ def test_groups(reader):
         {"count()": 3, "min(number)": 6, "avg(number)": 7}
     ]
     assert sum(row["count()"] for row in group(group_by="block,bias")) == 9
+    biases = [trial.params["bias"] for trial in reader.trials(include_audits=False)]
+    assert {row["bias"]: row["count()"] for row in group(group_by="bias")} == dict(Counter(biases))
+    assert all(isinstance(row["bias"], bool) for row in group(group_by="bias"))
     assert group(of_epochs=True, group_by="trial", limit=1) == [{"trial": 0, "count()": 3}]
     for wrong, message in {
         "median(width)": "none of count",
@@ -154,6 +164,24 @@ def test_groups(reader):
             group(aggregates=wrong)
     with pytest.raises(StoreError, match="only what is shown"):
         group(group_by="state", sort="number")
+
+
+@pytest.mark.parametrize("where", [None, "width > 9999"])
+def test_the_kinds_of_columns_are_those_of_the_answer(reader, where):
+    def read(**values):
+        rows, kinds = ask_with_kinds(reader.engine, [reader.study_uid], Question(where=where, **values))
+        return kinds, rows
+
+    kinds, rows = read(columns="number,width,state,bias,pool,started_at,param_learning_rate,extrapolation")
+    assert list(kinds.values()) == [int, int, str, bool, object, datetime, float, bool]
+    assert all(isinstance(row[name], kind | None) for row in rows for name, kind in kinds.items())
+    kinds, rows = read(group_by="bias", aggregates="count(),avg(width),min(width),max(learning_rate),max(state)")
+    assert list(kinds.values()) == [bool, int, float, int, float, str]
+    assert all(isinstance(row[name], kind) for row in rows for name, kind in kinds.items())
+    kinds, _ = read()
+    assert kinds["param_crop size"] is float
+    assert not {"params", "study_uid", "trial_id"} & kinds.keys()
+    assert read(of_epochs=True)[0]["trial"] is int
 
 
 def test_epochs(reader):
