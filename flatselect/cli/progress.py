@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.status import Status
 
+from flatselect.cli.output import escape_controls
 from flatselect.config import StudyConfig
 from flatselect.search.events import SearchObserver, SearchStatus
 
@@ -51,7 +52,7 @@ class LiveProgress:
         self._line.update(f"{self._name}: {describe_status(status)}")
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False)
+        self._console.print(escape_controls(message), markup=False, highlight=False)
 
 
 class PlainProgress:
@@ -75,7 +76,7 @@ class PlainProgress:
             self.say(describe_status(status))
 
     def say(self, message: str) -> None:
-        print(f"{self._name}: {message}", file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+        print(f"{self._name}: {escape_controls(message)}", file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
 def describe_status(status: SearchStatus) -> str:

@@ -37,6 +37,9 @@ def studies(file: str | None, storage: str | None, output_format: str | None) ->
             {
                 "name": study.name,
                 "trials": study.n_trials,
+                "images": study.data.get("name"),
+                "n_images": study.data.get("n_images"),
+                "data_fingerprint": study.data.get("fingerprint"),
                 "created_at": study.created_at.isoformat(timespec="seconds") + "Z",
                 "storage": hide_password(url),
             }
@@ -45,9 +48,11 @@ def studies(file: str | None, storage: str | None, output_format: str | None) ->
     if output_format is not None:
         print_records(records, output_format)
     elif records:
-        table = make_table(["name", "created"], "storage", ["trials"])
+        table = make_table(["name", "created", "images"], "storage", ["trials"])
         for record in records:
-            table.add_row(*(make_text(record[name]) for name in ("name", "created_at", "storage", "trials")))
+            images = " ".join(str(record[name]) for name in ("images", "n_images") if record[name] is not None)
+            shown = (record["name"], record["created_at"], images, record["storage"], record["trials"])
+            table.add_row(*map(make_text, shown))
         print_table(table)
     else:
         where = hide_password(storage) if storage else "the .db files here and in studies/"

@@ -42,7 +42,10 @@ class Age(click.ParamType[timedelta]):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value).strip())
         if found is None:
             self.fail(f"{value!r}: expected a number and s, m, h or d, such as 90s, 30m, 2h or 1d", param, ctx)
-        return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+        try:
+            return timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+        except OverflowError:
+            self.fail(f"{value!r}: longer than any trial can have been silent", param, ctx)
 
 
 class TrialsGroup(click.Group):

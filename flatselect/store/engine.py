@@ -289,6 +289,8 @@ def _advise(error: DBAPIError, reason: str, engine: Engine) -> str:
             f"copy {path.name} and {path.name}-wal into a folder of your own and ask the copy, or have its owner "
             "ask it once"
         )
+    if "unable to open" in reason and path.exists() and not os.access(path, os.R_OK):
+        return "; this user may not read it: have its owner allow it (chmod a+r), or ask a copy"
     if "unable to open" in reason or "readonly" in reason:
-        return "; SQLite needs write permission on the file and on its folder, readers too"
+        return "; to write, SQLite needs write permission on the file and on its folder"
     return ""

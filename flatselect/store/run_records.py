@@ -12,12 +12,13 @@ AttemptOutcome = Literal["running", "complete", "pruned", "fail", "lost", "inter
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A study in a list of studies. `created_at` is UTC, without a zone."""
+    """A study in a list of studies. `created_at` is UTC, without a zone; `data` is what is known of its images."""
 
     name: str
     uid: str
     created_at: datetime
     n_trials: int
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)

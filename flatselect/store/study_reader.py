@@ -309,10 +309,12 @@ def list_studies(engine: Engine) -> list[StudySummary]:
     close_optuna_storage(storage)
     ensure_schema(engine)
     with open_transaction(engine) as connection:
-        rows = list(connection.execute(select(StudyRow.uid, StudyRow.name, StudyRow.created_at)))
+        rows = list(connection.execute(select(StudyRow.__table__)))
         ids, counts = read_study_ids(connection), count_trials(connection)
     studies = [
-        StudySummary(row.name, row.uid, row.created_at, counts.get(ids[row.uid], 0)) for row in rows if row.uid in ids
+        StudySummary(row.name, row.uid, row.created_at, counts.get(ids[row.uid], 0), row.data)
+        for row in rows
+        if row.uid in ids
     ]
     return sorted(studies, key=lambda study: study.created_at)
 

@@ -56,9 +56,11 @@ def test_a_terminal_gets_one_live_line_below_the_events() -> None:
     with LiveProgress(Console(file=terminal, force_terminal=True, width=100), "digits") as line:
         line.show(SearchStatus(16, phase="searching"))
         line.say("trial 3: pruned, [bold] is no markup")
+        line.say("trial 4: failed, \x1b]0;title\x07")
     text = terminal.getvalue()
     assert "digits: 0/16 trials (0 pruned, 0 failed)" in text
     assert "trial 3: pruned, [bold] is no markup" in text
+    assert r"trial 4: failed, \x1b]0;title\x07" in text
 
 
 def test_steps_are_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

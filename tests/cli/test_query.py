@@ -239,6 +239,12 @@ def test_studies_of_one_database(folder):
         ]
     table = FLATSELECT.run("studies", "studies/digits.db").stdout
     assert "digits" in table
+    with closing(sqlite3.connect("studies/digits.db")) as connection, connection:
+        data = {"name": "some\x1b digits", "n_images": 120, "fingerprint": "ab12"}
+        connection.execute("UPDATE flatselect_studies SET data = ?", [json.dumps(data)])
+    (study,) = json.loads(FLATSELECT.run("studies", "studies/digits.db", "--json").stdout)
+    assert (study["images"], study["n_images"], study["data_fingerprint"]) == (data["name"], 120, "ab12")
+    assert r"some\x1b digits 120" in FLATSELECT.run("studies", "studies/digits.db").stdout
     assert "studies/digits.db" in table
 
 

@@ -315,6 +315,11 @@ def test_an_age_that_is_none_is_misuse(age):
     assert "such as 90s, 30m, 2h or 1d" in refused
 
 
+def test_an_age_beyond_all_times_is_misuse():
+    refused = refuse(FLATSELECT.run("trials", "tiny", "fail", "--stale", f"{10**20}h"), code=2)
+    assert "longer than any trial can have been silent" in refused
+
+
 @pytest.mark.parametrize("words", [["fail"], ["retry"], ["retry", "1", "--no-such"], []])
 def test_misuse(words):
     assert FLATSELECT.run("trials", *(["tiny"] if words else []), *words).exit_code == 2

@@ -474,7 +474,7 @@ def test_a_database_that_may_not_be_written_is_said_to_be(plain_path):
             "    print(error)\n"
         )
         done = subprocess.run([sys.executable, "-c", code, str(copy)], capture_output=True, text=True, check=False)
-        assert "attempt to write a readonly database; SQLite needs write permission" in done.stdout, done
+        assert "attempt to write a readonly database; to write, SQLite needs write permission" in done.stdout, done
     finally:
         folder.chmod(0o755)
         shutil.rmtree(folder)

@@ -144,7 +144,8 @@ def test_failures_and_the_audit_stand_apart(story, trials):
 def test_how_long_it_took_and_what_it_was_made_with(story, plain_path, tmp_path):
     path = tmp_path / "study.db"
     path.write_bytes(plain_path.read_bytes())
-    again = "INSERT INTO flatselect_runs SELECT ?, study_uid, ?, ?, ?, outcome, host, pid, backend, ?, config, machine"
+    same = "outcome, host, pid, backend, ?, config, machine, config_sha256, data_fingerprint, host_kind"
+    again = f"INSERT INTO flatselect_runs SELECT ?, study_uid, ?, ?, ?, {same}"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE flatselect_runs SET started_at = '2026-01-01 10:00', heartbeat_at = '2026-01-01 11:00'"

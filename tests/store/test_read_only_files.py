@@ -91,7 +91,7 @@ def answers():
         # By name: the mode of the files, and of their folder.
         closed, closed_folder, closed_file = (0o444, 0o555), (0o666, 0o555), (0o444, 0o777)
         modes = {"closed": closed, "closed_folder": closed_folder, "closed_file": closed_file, "old": closed}
-        modes |= {"log_closed": closed, "log_closed_folder": closed_folder}
+        modes |= {"secret": (0o000, 0o755), "log_closed": closed, "log_closed_folder": closed_folder}
         modes |= {"lone_log_closed": closed, "lone_log_closed_file": closed_file}
         for name in modes:
             (folder / name).mkdir()
@@ -142,6 +142,12 @@ def test_a_log_that_cannot_be_read_is_named(answers):
     for command, (code, message) in answers["lone_log_closed"].items():
         assert code == 1, command
         assert "copy study.db and study.db-wal into a folder of your own" in " ".join(message.split()), command
+
+
+def test_a_file_of_which_nothing_can_be_read_is_named(answers):
+    for command, (code, message) in answers["secret"].items():
+        assert code == 1, command
+        assert "this user may not read it" in " ".join(message.split()), command
 
 
 def test_a_database_that_cannot_be_upgraded_is_named(answers):
