@@ -2,7 +2,7 @@
 
 from flatselect.doctor.finding import Finding
 from flatselect.errors import StoreError
-from flatselect.store.condition import examine_database
+from flatselect.store.database_condition import examine_database
 
 
 def check_storage(url: str) -> Finding:

@@ -10,9 +10,10 @@ from sqlalchemy import Table, select
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction
-from flatselect.store.study_query import KINDS, Question, ask, read_parameter_kinds
+from flatselect.store.named_values import list_column_kinds, read_parameter_kinds
+from flatselect.store.study_query import Question, ask
 from flatselect.store.study_reader import StudyReader, find_study, list_studies
-from flatselect.store.view_columns import CURVES, KEY_COLUMNS, RANKING, TRIALS
+from flatselect.store.view_columns import CURVES, RANKING, TRIALS
 
 DTYPES = {
     str: "string",
@@ -135,8 +136,7 @@ class StudyFrames:
 
 
 def _list_dtypes(view: Table) -> dict[str, str]:
-    left_out = (*KEY_COLUMNS, "params", "companions")
-    return {column.name: DTYPES[KINDS[type(column.type)]] for column in view.c if column.name not in left_out}
+    return {name: DTYPES[kind] for name, kind in list_column_kinds(view).items()}
 
 
 def _is_predicted(name: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from flatselect.doctor.storage import check_storage
-from flatselect.store.condition import examine_database
+from flatselect.store.database_condition import examine_database
 from flatselect.store.engine import make_engine, open_transaction
 from flatselect.store.migrate import HEAD_REVISION, ensure_schema
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage

@@ -92,7 +92,7 @@ def test_parameters_are_those_that_optuna_holds(reader):
     [
         ("predicted_test_scor > 0.9", "did you mean predicted_test_score"),
         ("widht > 3", "did you mean width"),
-        ("flatness > 3", "did you mean relative_gap_flatness\\?"),
+        ("flatness > 3", "did you mean relative_gap_flatness or flatness_standard_error\\?"),
         ("WIDTH > 3", "did you mean width\\?"),
         ("state = 'failed'", "state is COMPLETE, PRUNED, FAIL or RUNNING, and 'failed' is none of them"),
         ("zzzzzz > 3", "parameters are bias, block"),
@@ -121,6 +121,23 @@ def test_parameters_are_those_that_optuna_holds(reader):
 def test_what_is_no_condition_is_said(reader, where, message):
     with pytest.raises(StoreError, match=message):
         choose(reader, where)
+
+
+@pytest.mark.parametrize(("wrong", "right", "of_epochs"), [("number", "trial", True), ("trial", "number", False)])
+def test_the_number_of_a_trial_is_suggested_by_its_name_in_the_other_view(reader, wrong, right, of_epochs):
+    def read(name):
+        for question in (
+            Question(where=f"{name} = 3", of_epochs=of_epochs),
+            Question(sort=f"-{name}", of_epochs=of_epochs),
+            Question(columns=name, of_epochs=of_epochs),
+            Question(group_by=name, of_epochs=of_epochs),
+        ):
+            yield lambda question=question: ask(reader.engine, [reader.study_uid], question)
+
+    for asked in read(wrong):
+        with pytest.raises(StoreError, match=f"^no column or parameter '{wrong}'; did you mean {right}\\?$"):
+            asked()
+    assert all(asked() for asked in read(right))
 
 
 def test_order_and_limit(reader):
