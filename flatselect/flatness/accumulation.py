@@ -170,7 +170,7 @@ class GapFlatness:
             slopes = weights.geometry.channels_first(slopes).flatten(2).to(dtype)
             found[i] = compute_closed_form(
                 weights.kernel(dtype),
-                weights.kernel_gram(dtype),
+                weights.folded_gram(dtype),
                 self._classifier_weight(tail.features.shape[1])[:, self._channel_features(i)].to(dtype),
                 split,
                 slopes if slopes.shape[2] == factor else slopes * (slopes.shape[2] / factor),
