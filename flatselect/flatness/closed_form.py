@@ -40,7 +40,7 @@ def compute_closed_form(
     Args:
         kernel: K, rows k_j, (J, d).
         folded_gram: KKᵀ by `make_folded_gram`, (J, J).
-        head_rows: The classifier's weight on each channel's feature, (n_classes, J).
+        head_rows: The classifier's weight on each channel's feature, less its mean row, (n_classes, J).
         split: Of the logits.
         slopes: s, (n_images, J, P).
         geometry: Of the layer.
@@ -52,8 +52,6 @@ def compute_closed_form(
     values = LayerValues.zeros(n_images, kernel, quantities)
     if n_classes == 1:
         return values
-    # A vector common to all rows cancels in M: taken out first, it cannot drown the differences.
-    head_rows = (head_rows.double() - head_rows.double().mean(0)).to(slopes.dtype)
     scale = split.rest / n_positions**2
     squared_kernel_norms = folded_gram.diagonal()
     use_gram = False if values.input_channel is not None else None  # its blocks need U itself

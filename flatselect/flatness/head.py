@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -178,7 +179,9 @@ def locate_head(
         overwrites_images,
         _count_graph_elements(run, chosen),
     )
-    measured, left_out = _find_layers(model, head, chosen, front, probe, handles, wanted)
+    # For copies of the first image, what the recorded run has computed need not be computed again.
+    with run.repeated(chosen, len(probe)) if wanted is None else nullcontext():
+        measured, left_out = _find_layers(model, head, chosen, front, probe, handles, wanted)
     if classifier is None and wanted is None:
         _check_output_is_logits(run.output, measured)
     return dataclasses.replace(head, layers=measured, refused=refused | left_out), run.output
@@ -210,11 +213,12 @@ def _find_layers(
     modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
     name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
     refused: dict[str, str] = {}
+    seen = slice(1 if wanted is None else None)  # of the last convolution all inputs are the first image's
 
     def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
         name = name_of.get(layer, head.classifier_name)
         try:
-            check_own_output(name, layer, given, output)
+            check_own_output(name, layer, given[seen], output[seen])
         except UnsupportedHeadError as error:
             if wanted != "all" or layer is head.classifier:
                 raise
