@@ -162,7 +162,7 @@ def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
 
         A_c = √q_c·(W_c − W_top − (1 − √p_top)·D)
 
-    Divided by s, it stays of the size of W however sure the network is, and 1 − √p_top = s/(1 + √p_top) does not cancel.
+    Divided by s, it stays of the size of W however sure the network is; 1 − √p_top = s/(1 + √p_top) does not cancel.
     """
     dtype = head_rows.dtype
     classes = torch.arange(len(head_rows) - 1, device=head_rows.device)
@@ -170,7 +170,7 @@ def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
     top_rows = head_rows[split.top]
     shift = (split.rest / (1 + split.top_probability.sqrt())).to(dtype)[:, None]
     center = torch.lerp(top_rows, split.others.to(dtype) @ head_rows, shift)  # W_top + (1 − √p_top)·D
-    factor = head_rows.index_select(0, classes.flatten()).unflatten(0, classes.shape)
+    factor: Tensor = head_rows.index_select(0, classes.flatten()).unflatten(0, classes.shape)
     factor -= center[:, None]
     factor *= split.others.gather(1, classes).sqrt().to(dtype)[:, :, None]
     return factor

@@ -125,8 +125,8 @@ def make_patches(geometry: LayerGeometry, images: Tensor) -> Tensor:
 def make_patch_gram(geometry: LayerGeometry, images: Tensor) -> Tensor:
     """X·Xᵀ: inner products of the patches of one image, (n_images, P, P); for one group.
 
-    ⟨x_p, x_p'⟩ = Σ_o ⟨pixel(p + o), pixel(p' + o)⟩ over kernel offsets o, so the Gram of all pixels holds every term, and
-    each offset reads a strided block of it; padded zeros add nothing.
+    ⟨x_p, x_p'⟩ = Σ_o ⟨pixel(p + o), pixel(p' + o)⟩ over kernel offsets o, so the Gram of all pixels holds every term,
+    and each offset reads a strided block of it; padded zeros add nothing.
     """
     if geometry.padding_mode != "zeros":
         images, geometry = geometry.pad(images), replace(geometry, padding=(0,) * len(geometry.padding))
