@@ -71,6 +71,7 @@ class GapFlatness:
         self._layers = [
             LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
         ]
+        self._head_rows: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._shapes: list[torch.Size] | None = None
         self._values: list[list[LayerValues]] = [[] for _ in head.layers]
         self._companions: list[ImageCompanions] = []
@@ -170,8 +171,8 @@ class GapFlatness:
             slopes = weights.geometry.channels_first(slopes).flatten(2).to(dtype)
             found[i] = compute_closed_form(
                 weights.kernel(dtype),
-                weights.kernel_gram(dtype),
-                self._classifier_weight(tail.features.shape[1])[:, self._channel_features(i)].to(dtype),
+                weights.folded_gram(dtype),
+                self._centered_head_rows(i, tail.features.shape[1], dtype),
                 split,
                 slopes if slopes.shape[2] == factor else slopes * (slopes.shape[2] / factor),
                 weights.geometry,
@@ -199,10 +200,17 @@ class GapFlatness:
         add_classes(tail, split, [jacobians.get(i) for i in range(len(self.head.layers))])
         return {i: jacobian.compute() for i, jacobian in jacobians.items()}
 
-    def _channel_features(self, i: int) -> Tensor:
-        features = self.head.layers[i].channel_features
-        assert features is not None
-        return features
+    def _centered_head_rows(self, i: int, n_features: int, dtype: torch.dtype) -> Tensor:
+        """The classifier's weight on the feature of each of a layer's channels, less its mean row, (n_classes, J).
+
+        A vector common to all rows cancels in M: taken out first, it cannot drown the differences.
+        """
+        if (i, n_features, dtype) not in self._head_rows:
+            features = self.head.layers[i].channel_features
+            assert features is not None
+            rows = self._classifier_weight(n_features)[:, features].double()
+            self._head_rows[i, n_features, dtype] = (rows - rows.mean(0)).to(dtype)
+        return self._head_rows[i, n_features, dtype]
 
     def _classifier_weight(self, n_features: int) -> Tensor:
         classifier = self.head.classifier

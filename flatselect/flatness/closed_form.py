@@ -12,13 +12,13 @@ from flatselect.measures.softmax_split import SoftmaxSplit
 _CHUNK_ELEMENTS = 2**24
 # The same for J×J arrays on a CPU, which are read several times and should stay in its cache.
 _CACHED_ELEMENTS = 2**19
-# Rows of a symmetric matrix formed at once.
-_BLOCK_ROWS = 256
+# Rows or columns of a symmetric matrix formed at once.
+_BLOCK_SIZE = 128
 
 
 def compute_closed_form(
     kernel: Tensor,
-    kernel_gram: Tensor,
+    folded_gram: Tensor,
     head_rows: Tensor,
     split: SoftmaxSplit,
     slopes: Tensor,
@@ -39,8 +39,8 @@ def compute_closed_form(
 
     Args:
         kernel: K, rows k_j, (J, d).
-        kernel_gram: KKᵀ, (J, J).
-        head_rows: The classifier's weight on each channel's feature, (n_classes, J).
+        folded_gram: KKᵀ by `make_folded_gram`, (J, J).
+        head_rows: The classifier's weight on each channel's feature, less its mean row, (n_classes, J).
         split: Of the logits.
         slopes: s, (n_images, J, P).
         geometry: Of the layer.
@@ -52,10 +52,8 @@ def compute_closed_form(
     values = LayerValues.zeros(n_images, kernel, quantities)
     if n_classes == 1:
         return values
-    # A vector common to all rows cancels in M: taken out first, it cannot drown the differences.
-    head_rows = (head_rows.double() - head_rows.double().mean(0)).to(slopes.dtype)
     scale = split.rest / n_positions**2
-    squared_kernel_norms = kernel_gram.diagonal()
+    squared_kernel_norms = folded_gram.diagonal()
     use_gram = False if values.input_channel is not None else None  # its blocks need U itself
     n_elements = PatchProducts.n_elements(geometry, images, use_gram=use_gram) + 2 * n_classes * n_channels
     for chunk in iterate_chunks(n_images, n_elements):
@@ -64,7 +62,7 @@ def compute_closed_form(
         traces = factor.square().sum(1) * (left * right).sum(2)  # Tr H_jj, (n_images, J)
         values.trace[chunk] = traces.sum(1, dtype=torch.float64)
         values.diagonal[chunk] = (traces * squared_kernel_norms).sum(1, dtype=torch.float64)
-        values.flatness[chunk] = _contract(kernel_gram, factor, left, right)
+        values.flatness[chunk] = _contract(folded_gram, factor, left, right)
         if values.input_channel is not None:
             values.input_channel[chunk] = _sum_input_channels(kernel, factor, left, geometry.n_offsets)
         if values.max_eigenvalue is not None:
@@ -77,69 +75,63 @@ def compute_closed_form(
     return values.scale(scale)
 
 
-def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _contract(folded_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Σ_c A_c (KKᵀ ∘ L·Rᵀ) A_cᵀ of every image, (n_images,) float64.
 
-    The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are summed.
+    The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are formed.
 
     Args:
-        kernel_gram: KKᵀ, (J, J).
-        factor: A, (n_images, n_classes, J).
+        folded_gram: KKᵀ by `make_folded_gram`, (J, J).
+        factor: A, (n_images, rows, J).
         left: L, (n_images, J, rank).
         right: R, (n_images, J, rank), with L·Rᵀ symmetric.
     """
-    (n_images, n_classes, n_channels), rank = factor.shape, left.shape[2]
+    (n_images, n_rows, n_channels), rank = factor.shape, left.shape[2]
     total = torch.zeros(n_images, dtype=torch.float64, device=factor.device)
-    # Reading and writing J×J numbers an image takes as long as some 16 multiplications each; below that it is quicker
+    blocks = _cut(n_channels)
+    # Reading and writing J×J numbers an image takes as long as some 24 multiplications each; below that it is quicker
     # to spread the rank over the rows of one large product: Σ_cr (A_c ∘ L_r) KKᵀ (A_c ∘ R_r)ᵀ.
-    if n_classes * rank <= n_classes + rank + 16:
-        for chunk in iterate_chunks(n_images, 3 * n_classes * rank * n_channels):
-            rows_left = factor[chunk, :, None] * left[chunk].mT[:, None]  # (n_images, n_classes, rank, J)
-            rows_right = factor[chunk, :, None] * right[chunk].mT[:, None]
-            for rows in _cut_rows(n_channels):
-                columns, n_rows = slice(rows.start, None), rows.stop - rows.start
-                products = rows_left[..., rows] @ kernel_gram[rows, columns]
-                products *= rows_right[..., columns]
-                total[chunk] += _sum_symmetric(products.flatten(1, 2), n_rows)
+    if n_rows * rank <= n_rows + rank + 24:
+        for chunk in iterate_chunks(n_images, 3 * n_rows * rank * n_channels):
+            rows_left, rows_right = (
+                (factor[chunk, :, None] * side[chunk].mT[:, None]).flatten(0, 2) for side in (left, right)
+            )
+            products = torch.empty_like(rows_left)
+            for block in blocks:
+                above = slice(block.stop)
+                torch.mm(rows_left[:, above], folded_gram[above, block], out=products[:, block])
+            sums = torch.linalg.vecdot(products, rows_right)
+            total[chunk] = sums.unflatten(0, (-1, n_rows * rank)).sum(1, dtype=torch.float64)
         return total
     n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
     for chunk in iterate_chunks(n_images, n_channels**2, n_held):
         factors, lefts, rights = factor[chunk], left[chunk], right[chunk]
-        for rows in _cut_rows(n_channels):
-            columns, n_rows = slice(rows.start, None), rows.stop - rows.start
-            products = torch.bmm(lefts[:, rows], rights[:, columns].mT)
-            products *= kernel_gram[rows, columns]
+        for block in blocks:
+            above = slice(block.stop)
+            products = torch.bmm(lefts[:, above], rights[:, block].mT)
+            products *= folded_gram[above, block]
             # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
-            products *= torch.bmm(factors[..., rows].mT, factors[..., columns])
-            total[chunk] += _sum_symmetric(products, n_rows)
+            products *= torch.bmm(factors[..., above].mT, factors[..., block])
+            total[chunk] += products.sum(2).sum(1, dtype=torch.float64)
     return total
 
 
-def _sum_symmetric(products: Tensor, n_rows: int) -> Tensor:
-    """The sum over rows of a symmetric matrix's block and over its mirror image, (n_images,) float64.
+def _cut(n_channels: int) -> list[slice]:
+    """Blocks of a symmetric matrix's columns, as small as products are still fast."""
+    size = max(_BLOCK_SIZE, -(-n_channels // 8))
+    return [slice(start, min(start + size, n_channels)) for start in range(0, n_channels, size)]
 
-    Args:
-        products: What is to be summed, (n_images, any, columns): from the block on the diagonal to the right.
-        n_rows: Columns of the block on the diagonal.
+
+def make_folded_gram(rows: Tensor) -> Tensor:
+    """The Gram X·Xᵀ of rows with what is below the diagonal added to what is above, (J, J), upper triangular.
+
+    ⟨X·Xᵀ, S⟩ of a symmetric S is the folded Gram's product with the upper half of S.
     """
-    on_diagonal = products[..., :n_rows].sum(2).sum(1, dtype=torch.float64)
-    return on_diagonal + 2 * products[..., n_rows:].sum(2).sum(1, dtype=torch.float64)
-
-
-def _cut_rows(n_rows: int) -> list[slice]:
-    """Blocks of rows of a symmetric matrix, as small as products are still fast."""
-    size = max(_BLOCK_ROWS, -(-n_rows // 8))
-    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-
-
-def make_gram(rows: Tensor) -> Tensor:
-    """The Gram X·Xᵀ of rows, (J, J), formed on and above the diagonal and mirrored."""
-    gram = rows.new_empty(len(rows), len(rows))
-    for block in _cut_rows(len(rows)):
-        columns = slice(block.start, None)
-        products = rows[block] @ rows[columns].mT
-        gram[block, columns] = products
-        gram[columns, block] = products.mT
+    gram = rows.new_zeros(len(rows), len(rows))
+    for block in _cut(len(rows)):
+        above = slice(block.stop)
+        torch.mm(rows[above], rows[block].mT, out=gram[above, block])
+    gram.mul_(2).triu_().diagonal().div_(2)
     return gram
 
 
@@ -163,18 +155,24 @@ def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offset
 
 
 def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
-    """A with AᵀA = Cov_{c~p}(W_c)/s, s = 1 − p_top: (n_images, n_classes, J).
+    """A with AᵀA = Cov_{c~p}(W_c)/s, s = 1 − p_top: (n_images, n_classes − 1, J).
 
-    A_c = √(p_c/s)·(W_c − W̄). Divided by s, it stays of the size of W however sure the network is; written from the top
-    class, W_top − W̄ = −s·Σ_c q_c (W_c − W_top) does not cancel.
+    With D = Σ_c q_c (W_c − W_top), the covariance is s·(Σ_c q_c (W_c − W_top)(W_c − W_top)ᵀ − s·D·Dᵀ), and A has a row
+    for every class but the top one:
+
+        A_c = √q_c·(W_c − W_top − (1 − √p_top)·D)
+
+    Divided by s, it stays of the size of W however sure the network is; 1 − √p_top = s/(1 + √p_top) does not cancel.
     """
     dtype = head_rows.dtype
+    classes = torch.arange(len(head_rows) - 1, device=head_rows.device)
+    classes = classes + (classes >= split.top[:, None])  # all but the top one, (n_images, n_classes − 1)
     top_rows = head_rows[split.top]
-    shift = split.others.to(dtype) @ head_rows - top_rows  # Σ_c q_c (W_c − W_top)
-    mean_rows = top_rows + split.rest[:, None].to(dtype) * shift
-    factor = split.others.sqrt().to(dtype)[:, :, None] * (head_rows - mean_rows[:, None])
-    top_factor = (split.top_probability * split.rest).sqrt().to(dtype)[:, None] * shift
-    factor[torch.arange(len(factor), device=factor.device), split.top] = -top_factor
+    shift = (split.rest / (1 + split.top_probability.sqrt())).to(dtype)[:, None]
+    center = torch.lerp(top_rows, split.others.to(dtype) @ head_rows, shift)  # W_top + (1 − √p_top)·D
+    factor: Tensor = head_rows.index_select(0, classes.flatten()).unflatten(0, classes.shape)
+    factor -= center[:, None]
+    factor *= split.others.gather(1, classes).sqrt().to(dtype)[:, :, None]
     return factor
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import UnsupportedHeadError
+from flatselect.errors import FlatselectError, UnsupportedHeadError
 from flatselect.flatness.front import Front, find_classifier, find_front
 from flatselect.flatness.layer_calls import RecordedRun, check_call, check_own_output, is_close, record_run
 from flatselect.flatness.layer_choice import Wanted, check_layer, find_by_name, read_wanted, say_how_to_name
@@ -126,8 +127,9 @@ def find_head(
     place = find_device(model, device)
     with undisturbed_evaluation(model, place) as handles:
         head, first_output = locate_head(model, images, layer, layers, place, handles)
-        alone = images[:1].detach().clone().to(place, find_dtype(model) if images.is_floating_point() else None)
-        check_output_of_first_image(first_output, run_model(model, alone))
+        # Where there is a second image, the first was run alone, else beside a copy of its own.
+        company = images[:2].detach().clone().to(place, find_dtype(model) if images.is_floating_point() else None)
+        check_output_of_first_image(first_output, run_model(model, company))
         return head
 
 
@@ -147,9 +149,24 @@ def locate_head(
     check_weights_finite(model)
     images = images[:_PROBED_IMAGES].detach().to(place, find_dtype(model) if images.is_floating_point() else None)
     first = images[:1]
-    # Another image's place is taken by a much fainter copy: with it, batch statistics are other than in the first
-    # one's own company, and than in the given images'.
-    batch = torch.cat([first, (first / 8).to(first.dtype)])
+    # The first image is run in other company than in the caller's batch. Alone costs half, but some models squeeze away
+    # an axis of one image: what then fails is tried again.
+    if wanted is None and len(images) > 1 and not torch.equal(images[0], images[1]):
+        try:
+            return _locate_head(model, first.clone(), images, wanted, handles)
+        except FlatselectError:
+            while handles:
+                handles.pop().remove()
+    # With a much fainter copy beside it, batch statistics are other than in the first image's own company, and than in
+    # the given images'.
+    return _locate_head(model, torch.cat([first, (first / 8).to(first.dtype)]), images, wanted, handles)
+
+
+def _locate_head(
+    model: nn.Module, batch: Tensor, images: Tensor, wanted: Wanted, handles: list[RemovableHandle]
+) -> tuple[Head, object]:
+    """`locate_head` by way of one batch, whose first image is that of the images."""
+    first = images[:1]
     version = batch._version
     run = record_run(model, batch, handles)
     overwrites_images = batch._version != version
@@ -178,7 +195,9 @@ def locate_head(
         overwrites_images,
         _count_graph_elements(run, chosen),
     )
-    measured, left_out = _find_layers(model, head, chosen, front, probe, handles, wanted)
+    # For copies of the first image, what the recorded run has computed need not be computed again.
+    with run.repeated(chosen, len(probe)) if wanted is None else nullcontext():
+        measured, left_out = _find_layers(model, head, chosen, front, probe, handles, wanted)
     if classifier is None and wanted is None:
         _check_output_is_logits(run.output, measured)
     return dataclasses.replace(head, layers=measured, refused=refused | left_out), run.output
@@ -210,11 +229,12 @@ def _find_layers(
     modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
     name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
     refused: dict[str, str] = {}
+    seen = slice(1 if wanted is None else None)  # of the last convolution all inputs are the first image's
 
     def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
         name = name_of.get(layer, head.classifier_name)
         try:
-            check_own_output(name, layer, given, output)
+            check_own_output(name, layer, given[seen], output[seen])
         except UnsupportedHeadError as error:
             if wanted != "all" or layer is head.classifier:
                 raise

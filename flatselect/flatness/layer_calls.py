@@ -1,7 +1,10 @@
 """The runs of a network's convolutions and linear layers in one forward pass, as the search for its head needs them."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ class RecordedCall:
         input_shape: Of what it was given.
         input_node: The autograd node that made the input; None where nothing recorded is upstream.
         output_shape: Of what it gave.
+        first_output: The first row of what it gave.
         features: What it gave, (n_rows, n_features), where that has no positions; else None.
         node: The autograd node that stands for its output.
     """
@@ -38,6 +42,7 @@ class RecordedCall:
     input_shape: torch.Size
     input_node: Node | None
     output_shape: torch.Size
+    first_output: Tensor
     features: Tensor | None
     node: Node
 
@@ -80,17 +85,52 @@ class RecordedRun:
     Attributes:
         calls: The layers' runs in order.
         output: The model's.
+        n_images: How many images the model was given.
         producer: In words, what made the output.
         used_outside: Names of layers whose weight acts elsewhere too.
     """
 
     calls: list[RecordedCall]
     output: object
+    n_images: int
     producer: str
     used_outside: frozenset[str]
 
     def of_module(self, module: nn.Module) -> list[RecordedCall]:
         return [call for call in self.calls if call.module is module]
+
+    @contextmanager
+    def repeated(self, names: Sequence[str], n_images: int) -> Iterator[None]:
+        """Inside, convolutions upstream of some layers give again what they gave for the first image, uncomputed.
+
+        So most of another pass over it is saved. Those compute that work on other rows than images, that run again
+        after the first of the named layers, or that have hooks or a forward method of their own.
+
+        Args:
+            names: Of the layers.
+            n_images: How many copies of the first image the model is given inside.
+        """
+        begin = min(i for i, call in enumerate(self.calls) if call.name in names)
+        computing = {call.module for call in self.calls[begin:]}
+        computing |= {call.module for call in self.calls if call.output_shape[0] != self.n_images}
+        outputs: dict[nn.Module, list[Tensor]] = {}
+        for call in self.calls[:begin]:
+            module = call.module
+            is_changed = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+            if call.is_convolution and module not in computing and not is_changed:
+                outputs.setdefault(module, []).append(call.first_output)
+        try:
+            for module, values in outputs.items():
+                vars(module)["forward"] = partial(_give_next, iter(values), n_images)
+            yield
+        finally:
+            for module in outputs:
+                del vars(module)["forward"]
+
+
+def _give_next(values: Iterator[Tensor], n_images: int, *_: Any, **__: Any) -> Tensor:
+    value = next(values)
+    return value.expand(n_images, *value.shape[1:]).clone()
 
 
 def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle]) -> RecordedRun:
@@ -112,7 +152,10 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 marked = (output if output.requires_grad else output.detach().requires_grad_()).clone()
             assert marked.grad_fn is not None
             features = output.detach().flatten(1) if output.ndim > 1 and output[0].numel() == output.shape[1] else None
-            calls.append(RecordedCall(name, module, given.shape, given.grad_fn, output.shape, features, marked.grad_fn))
+            first = output.detach()[:1].clone()
+            calls.append(
+                RecordedCall(name, module, given.shape, given.grad_fn, output.shape, first, features, marked.grad_fn)
+            )
             return marked
 
         handles.append(module.register_forward_hook(mark_output, with_kwargs=True))
@@ -159,7 +202,7 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 break
     root = output.grad_fn if isinstance(output, Tensor) else None
     used = find_weights_used_outside(root, weights, [(call.node, call.input_node) for call in calls])
-    return RecordedRun(calls, output, producer, frozenset(weights[weight] for weight in used))
+    return RecordedRun(calls, output, len(images), producer, frozenset(weights[weight] for weight in used))
 
 
 def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flatselect.flatness.closed_form import make_gram
+from flatselect.flatness.closed_form import make_folded_gram
 from flatselect.flatness.head import MeasuredLayer
 from flatselect.flatness.patches import LayerGeometry
 
@@ -30,8 +30,13 @@ class LayerWeights:
 
     def kernel_gram(self, dtype: torch.dtype) -> Tensor:
         """KKᵀ, (J, J)."""
+        folded = self.folded_gram(dtype)
+        return (folded + folded.mT) / 2
+
+    def folded_gram(self, dtype: torch.dtype) -> Tensor:
+        """KKᵀ by `make_folded_gram`, (J, J)."""
         if dtype not in self._grams:
-            self._grams[dtype] = make_gram(self.kernel(dtype))
+            self._grams[dtype] = make_folded_gram(self.kernel(dtype))
         return self._grams[dtype]
 
     def prepare_input(self, given: Tensor, dtype: torch.dtype) -> Tensor:

@@ -7,7 +7,7 @@ pixels. Which is cheaper is a matter of sizes alone.
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -92,12 +92,12 @@ class LayerGeometry:
         around = [before + after for before, after in zip(self.padding[::2], self.padding[1::2], strict=True)]
         return tuple(pixels + more for pixels, more in zip(size, reversed(around), strict=True))
 
-    def output_size(self, padded_size: tuple[int, ...]) -> tuple[int, ...]:
-        """Size of the output for that of a padded input."""
+    def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Size of the output for that of an input."""
         return tuple(
-            (size - step * (kernel - 1) - 1) // stride + 1
-            for size, step, kernel, stride in zip(
-                padded_size, self.dilation, self.kernel_size, self.stride, strict=True
+            (pixels - step * (kernel - 1) - 1) // stride + 1
+            for pixels, step, kernel, stride in zip(
+                self.padded_size(size), self.dilation, self.kernel_size, self.stride, strict=True
             )
         )
 
@@ -109,52 +109,68 @@ class LayerGeometry:
         return convolve(self.pad(given), layer.weight, layer.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def make_patches(geometry: LayerGeometry, padded: Tensor) -> Tensor:
+def make_patches(geometry: LayerGeometry, images: Tensor) -> Tensor:
     """X: the patch under every output position, (n_images, groups, d, P)."""
     n_axes = len(geometry.kernel_size)
-    windows = padded
+    windows = geometry.pad(images)
     for axis, (size, step, stride) in enumerate(
         zip(geometry.kernel_size, geometry.dilation, geometry.stride, strict=True)
     ):
         windows = windows.unfold(2 + axis, step * (size - 1) + 1, stride)[..., ::step]
     # (n_images, C_in, *output size, *kernel size): the kernel's axes go before the output's.
     order = (0, 1, *range(2 + n_axes, 2 + 2 * n_axes), *range(2, 2 + n_axes))
-    return windows.permute(order).reshape(len(padded), geometry.groups, geometry.patch_size, -1)
+    return windows.permute(order).reshape(len(images), geometry.groups, geometry.patch_size, -1)
 
 
-def make_patch_gram(geometry: LayerGeometry, padded: Tensor) -> Tensor:
+def make_patch_gram(geometry: LayerGeometry, images: Tensor) -> Tensor:
     """X·Xᵀ: inner products of the patches of one image, (n_images, P, P); for one group.
 
-    ⟨x_p, x_p'⟩ = Σ_o ⟨pixel(p + o), pixel(p' + o)⟩ over kernel offsets o, so the Gram of all padded pixels holds every
-    term, and each offset reads a strided block of it.
+    ⟨x_p, x_p'⟩ = Σ_o ⟨pixel(p + o), pixel(p' + o)⟩ over kernel offsets o, so the Gram of all pixels holds every term,
+    and each offset reads a strided block of it; padded zeros add nothing.
     """
-    n_images, size = len(padded), tuple(padded.shape[2:])
-    out_size = geometry.output_size(size)
+    if geometry.padding_mode != "zeros":
+        images, geometry = geometry.pad(images), replace(geometry, padding=(0,) * len(geometry.padding))
+    n_images, size, out_size = len(images), tuple(images.shape[2:]), geometry.output_size(tuple(images.shape[2:]))
     n_positions = math.prod(out_size)
-    pixels = padded.flatten(2)  # (n_images, C_in, pixels)
+    pixels = images.flatten(2)  # (n_images, C_in, pixels)
     pixel_gram = torch.bmm(pixels.mT, pixels)
     if out_size == size and geometry.n_offsets == 1:
         return pixel_gram
     pixel_gram = pixel_gram.view(n_images, *size, *size)
-    gram: Tensor | None = None
-    for offset in itertools.product(*map(range, geometry.kernel_size)):
-        window = tuple(
-            slice(at * step, at * step + (count - 1) * stride + 1, stride)
-            for at, step, count, stride in zip(offset, geometry.dilation, out_size, geometry.stride, strict=True)
+    gram = pixel_gram.new_zeros(n_images, *out_size, *out_size)
+    of_axes = [
+        [_find_overlap(offset * step - before, stride, n_outputs, n_pixels) for offset in range(n_offsets)]
+        for n_offsets, step, before, stride, n_outputs, n_pixels in zip(
+            geometry.kernel_size,
+            geometry.dilation,
+            geometry.padding[-2::-2],
+            geometry.stride,
+            out_size,
+            size,
+            strict=True,
         )
-        shifted = pixel_gram[(slice(None), *window, *window)]
-        gram = shifted.clone() if gram is None else gram.add_(shifted)
-    assert gram is not None
+    ]
+    for overlap in itertools.product(*of_axes):
+        outputs, inside = zip(*overlap, strict=True)
+        if all(along.start < along.stop for along in outputs):
+            gram[(slice(None), *outputs, *outputs)] += pixel_gram[(slice(None), *inside, *inside)]
     return gram.view(n_images, n_positions, n_positions)
 
 
-def is_gram_cheaper(geometry: LayerGeometry, padded_size: tuple[int, ...]) -> bool:
-    """Whether S·(XXᵀ)·Sᵀ takes fewer multiplications than (S·X)·(S·X)ᵀ."""
+def _find_overlap(shift: int, stride: int, n_outputs: int, n_pixels: int) -> tuple[slice, slice]:
+    """Along one axis: the output positions p whose pixel p·stride + shift lies inside the image, and these pixels."""
+    first = max(0, -(shift // stride))
+    end = min(n_outputs, (n_pixels - 1 - shift) // stride + 1)
+    return slice(first, end), slice(first * stride + shift, end * stride + shift, stride)
+
+
+def is_gram_cheaper(geometry: LayerGeometry, size: tuple[int, ...]) -> bool:
+    """Whether S·(XXᵀ)·Sᵀ takes fewer multiplications than (S·X)·(S·X)ᵀ, for inputs of a size."""
     if geometry.groups > 1:
         return False
-    n_channels, size = geometry.n_output_channels, geometry.patch_size
-    n_positions, n_pixels = math.prod(geometry.output_size(padded_size)), math.prod(padded_size)
-    by_patches = n_channels * n_positions * size + n_channels**2 * size
+    n_channels, patch_size = geometry.n_output_channels, geometry.patch_size
+    n_positions, n_pixels = math.prod(geometry.output_size(size)), math.prod(size)
+    by_patches = n_channels * n_positions * patch_size + n_channels**2 * patch_size
     by_gram = (
         n_pixels**2 * geometry.n_input_channels
         # Adding a strided block takes several times as long as as many multiplications in a matrix product.
@@ -180,10 +196,9 @@ class PatchProducts:
             images: Its input, channels first, in the type to compute in.
             use_gram: Which of the two ways; None: the cheaper one.
         """
-        padded = geometry.pad(images)
         self._groups = geometry.groups
-        self._uses_gram = is_gram_cheaper(geometry, tuple(padded.shape[2:])) if use_gram is None else use_gram
-        self._patches = (make_patch_gram if self._uses_gram else make_patches)(geometry, padded)
+        self._uses_gram = is_gram_cheaper(geometry, tuple(images.shape[2:])) if use_gram is None else use_gram
+        self._patches = (make_patch_gram if self._uses_gram else make_patches)(geometry, images)
 
     def factorise(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """L and R, each (n_images, J, P or d), with L·Rᵀ = S·X·Xᵀ·Sᵀ, for slopes (n_images, J, P)."""
@@ -202,9 +217,9 @@ class PatchProducts:
     @staticmethod
     def n_elements(geometry: LayerGeometry, images: Tensor, *, use_gram: bool | None = None) -> int:
         """Numbers held for one image while the factors are formed, by which batches are cut to bounded memory."""
-        size = geometry.padded_size(tuple(images.shape[2:]))
-        n_pixels, n_positions = math.prod(size), math.prod(geometry.output_size(size))
-        n_padded, n_channels = geometry.n_input_channels * n_pixels, geometry.n_output_channels
+        size = tuple(images.shape[2:])
+        n_padded, n_positions = math.prod(geometry.padded_size(size)), math.prod(geometry.output_size(size))
+        n_inputs, n_channels = geometry.n_input_channels, geometry.n_output_channels
         if is_gram_cheaper(geometry, size) if use_gram is None else use_gram:
-            return n_padded + n_pixels**2 + n_positions**2 + n_channels * n_positions
-        return n_padded + geometry.patch_size * (geometry.groups * n_positions + n_channels)
+            return n_inputs * n_padded + n_padded**2 + n_positions**2 + n_channels * n_positions
+        return n_inputs * n_padded + geometry.patch_size * (geometry.groups * n_positions + n_channels)

@@ -185,6 +185,8 @@ def is_output_of_classifier(output: object, logits: Tensor) -> bool:
     """Whether a model's output is the logits, or their softmax or log-softmax, by value."""
     if not isinstance(output, Tensor) or output.shape != logits.shape:
         return False
+    if torch.equal(output, logits):
+        return True
     z = logits.detach().double()
     tolerance = 64 * torch.finfo(logits.dtype).eps
     for expected in (z, z.softmax(1), z.log_softmax(1)):

@@ -67,7 +67,7 @@ class ImageCompanions:
             gini=split.gini.cpu(),
             logit_variance=z.var(1, correction=0).cpu(),
             margin=margin.cpu(),
-            feature_norm=features.detach().double().norm(dim=1).cpu(),
+            feature_norm=features.detach().norm(dim=1, dtype=torch.float64).cpu(),
             n_features=features.shape[1],
         )
 

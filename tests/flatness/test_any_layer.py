@@ -196,7 +196,8 @@ def test_folding_parallel_convolutions_is_one_convolution_of_another_flatness() 
     images = torch.randn(3, 2, 6, 6, dtype=torch.float64)
     two = measure(model, images)
     assert [layer.layer for layer in two.layers] == ["main.0", "beside.0"]
-    assert two.relative_gap_flatness == sum(layer.relative_flatness for layer in two.layers)
+    summed = sum(layer.relative_flatness for layer in two.layers)
+    assert two.relative_gap_flatness == pytest.approx(summed, rel=1e-14)
 
 
 @pytest.mark.parametrize("name", ["conv_bn_relu", "groups", "depthwise_multiplier", "channels_last", "group_norm"])
