@@ -11,7 +11,7 @@ import click
 
 from flatselect.calibration.calibration_row import CalibrationRow
 from flatselect.calibration.csv_rows import read_csv_rows
-from flatselect.cli.opening import open_study_reader
+from flatselect.cli.opening import open_referred_study
 from flatselect.errors import CalibrationError, ConfigError
 from flatselect.search.study_calibration import describe_study_source, read_calibration_rows
 
@@ -60,7 +60,7 @@ def read_sources(names: Sequence[str], storage: str | None) -> tuple[list[Calibr
 
 
 def _read_study(name: str, storage: str | None) -> CalibrationSource:
-    with closing(open_study_reader(name.removeprefix(_STUDY), storage)) as reader:
+    with closing(open_referred_study(name.removeprefix(_STUDY), storage)) as reader:
         rows = read_calibration_rows(reader)
         if not rows:
             raise CalibrationError(

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from flatselect.calibration.gap_predictor import GapPredictor
-from flatselect.cli.opening import open_study_reader
+from flatselect.cli.opening import open_referred_study
 from flatselect.errors import CalibrationError, ConfigError
 from flatselect.selection.calibrator import Calibrator, choose_calibrator
 
@@ -26,7 +26,7 @@ def open_calibrator(text: str | None, storage: str | None) -> Calibrator | None:
         if storage is not None:
             raise ConfigError(f"--storage {storage}: is for --calibrator study:NAME; leave it out, or name the study")
         return choose_calibrator(text)
-    with closing(open_study_reader(text.removeprefix(_STUDY), storage)) as reader:
+    with closing(open_referred_study(text.removeprefix(_STUDY), storage)) as reader:
         stored = reader.latest_calibrator()
         checkpoints = reader.checkpoints()
     if stored is None:

@@ -24,7 +24,7 @@ class Address(NamedTuple):
     def call(self, verb: str, *words: object) -> str:
         """`flatselect VERB STUDY ...`, as a shell takes it; a password is left out."""
         storage = [] if self.storage is None else ["--storage", hide_password(self.storage)]
-        return shlex.join(["flatselect", verb, self.study, *map(str, words), *storage])
+        return shlex.join(["flatselect", verb, hide_password(self.study), *map(str, words), *storage])
 
     def search(self, *words: object) -> str:
         """`flatselect search` of the study's file, which is found beside the database or has to be filled in."""

@@ -18,11 +18,9 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
         storage: The database's URL. Default: what the study file says, or else NAME.db here or in `studies/`.
 
     Raises:
-        ConfigError: The study file is wrong, or a database's URL was given for a study.
+        ConfigError: The study file is wrong, or two databases were given.
         StoreError: There is no such database, or no such study in it.
     """
-    if "://" in study:
-        raise ConfigError(f"{hide_password(study)}: a database; give the name of its study, and this as --storage URL")
     if study.endswith(".toml"):
         config = load_study_file(study)
         return _find_study(storage or str(config.study.storage), config.study.name)
@@ -33,6 +31,17 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
     if is_url or study.endswith(".db"):
         return _find_only_study(study if is_url else make_file_url(study))
     return _find_study(storage or make_file_url(_find_file(f"{study}.db")), study)
+
+
+def open_referred_study(study: str, storage: str | None = None) -> StudyReader:
+    """As `open_study_reader`, of a study whose reference is shown and remembered: a URL may hold a password.
+
+    Raises:
+        ConfigError: It is a URL.
+    """
+    if "://" in study:
+        raise ConfigError(f"{hide_password(study)}: a database; give the name of its study, and this as --storage URL")
+    return open_study_reader(study, storage)
 
 
 def find_url(database: str | None, storage: str | None) -> str:

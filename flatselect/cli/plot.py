@@ -41,7 +41,7 @@ Examples:
 def plot(study: str, kind: str, output: str, color: str | None, storage: str | None) -> None:
     """Draw one chart of the report of STUDY into a file, by matplotlib (pip install 'flatselect[plot]').
 
-    STUDY is a study file, a .db file that holds one study, or a study's name.
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name.
     """
     picture_format = Path(output).suffix.lower().removeprefix(".")
     if picture_format not in _FORMATS:

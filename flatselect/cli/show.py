@@ -27,7 +27,7 @@ Examples:
 def show(study: str, trial: str | None, storage: str | None, as_json: bool) -> None:
     """Tell what was tried in STUDY, what was pruned and why, what is best and how sure, and what to do next.
 
-    STUDY is a study file, a .db file that holds one study, or a study's name. With a trial's number, or the word best:
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name. With a trial's number, or the word best:
     its candidate, curve and attempts, why it was pruned or failed, its checkpoint and its place. Works while the search
     runs.
     """

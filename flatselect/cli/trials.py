@@ -15,6 +15,7 @@ from flatselect.cli.trials_output import make_attempt_table, make_records
 from flatselect.errors import ConfigError, SearchError
 from flatselect.search.retrying import enqueue_retries, find_failed
 from flatselect.search.trial_history import read_history
+from flatselect.store.engine import hide_password
 
 if TYPE_CHECKING:
     from flatselect.search.study_identity import OpenStudy
@@ -55,7 +56,7 @@ class TrialsGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0].isdecimal():
-            study = ctx.params["study"]
+            study = hide_password(ctx.params["study"])
             raise ConfigError(f"{args[0]}: for one trial's story: flatselect show {study} {args[0]}")
         if not args[0].startswith("-") and args[0] not in self.commands:
             raise ConfigError(f"{args[0]}: expected list, retry, fail or clean")
@@ -80,7 +81,7 @@ storage_option = click.option(
 def trials(ctx: click.Context, study: str) -> None:
     """List every attempt of every trial of STUDY, try failed trials again, end those of a dead run, or make room.
 
-    STUDY is a study file, a .db file that holds one study, or a study's name.
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_attempts)
