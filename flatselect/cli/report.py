@@ -24,8 +24,8 @@ Examples:
 def report(study: str, output: str, storage: str | None) -> None:
     """Write what is known of STUDY as one HTML page, also while it is searched.
 
-    STUDY is a study file, a .db file or database's URL of one study, or a study's name. The page needs no network: the ranking,
-    how predictions fared in the audit, curves, parameters, what was pruned and why, what it cost, how good the
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name. The page needs no network: the
+    ranking, how predictions fared in the audit, curves, parameters, what was pruned and why, what it cost, how good the
     calibrator is, and how to run the study again.
     """
     check_page_path(output)

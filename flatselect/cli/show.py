@@ -27,9 +27,9 @@ Examples:
 def show(study: str, trial: str | None, storage: str | None, as_json: bool) -> None:
     """Tell what was tried in STUDY, what was pruned and why, what is best and how sure, and what to do next.
 
-    STUDY is a study file, a .db file or database's URL of one study, or a study's name. With a trial's number, or the word best:
-    its candidate, curve and attempts, why it was pruned or failed, its checkpoint and its place. Works while the search
-    runs.
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name. With a trial's number, or the
+    word best: its candidate, curve and attempts, why it was pruned or failed, its checkpoint and its place. Works while
+    the search runs.
     """
     if trial is not None and trial != "best" and not trial.isdecimal():
         raise ConfigError(f"{trial}: expected a trial's number or best")

@@ -46,9 +46,9 @@ which ends the watching and not the search."""
 def watch(study: str, storage: str | None, interval: float, once: bool, as_json: bool) -> None:
     """Look on while STUDY is searched: what runs, what has ended, how long it will take, what is best so far.
 
-    STUDY is a study file, a .db file or database's URL of one study, or a study's name. Nothing is written. On a terminal the
-    view renews itself; elsewhere every trial that begins or ends is a line. It ends with the search, or when its driver
-    is gone. A database that does not answer is waited for, ten minutes at most.
+    STUDY is a study file, a .db file or database's URL of one study, or a study's name. Nothing is written. On a
+    terminal the view renews itself; elsewhere every trial that begins or ends is a line. It ends with the search, or
+    when its driver is gone. A database that does not answer is waited for, ten minutes at most.
     """
     if as_json and not once:
         raise click.UsageError("--json is of one look; give --once too")
