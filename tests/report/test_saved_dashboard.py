@@ -390,9 +390,12 @@ def test_a_running_search_is_not_disturbed(tmp_path):
                 elif self.n_said == 3:
                     assert saving.stdout.readline().startswith("saved in"), "it does so while the search runs"
 
-        assert saving.stdout.readline() == "ready\n"
-        result = flatselect.run_search(watched, Observer())
-        saving.communicate()
+        try:
+            assert saving.stdout.readline() == "ready\n"
+            result = flatselect.run_search(watched, Observer())
+            saving.communicate()
+        finally:
+            saving.kill()  # where something went wrong, it would wait for ever
     assert saving.returncode == 0
     alone = flatselect.run_search(undisturbed)
     assert result.ranking == alone.ranking
