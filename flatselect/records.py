@@ -6,6 +6,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -15,6 +16,12 @@ Cost = Literal["parameters", "latency"]
 Exactness = Literal["hessian", "gauss_newton"]
 
 LATENCY = "latency_ms"
+
+
+def read_costs(config: Mapping[str, Any]) -> list[Cost]:
+    """What a stored study minimises besides, from the plain values of its file."""
+    costs: list[Cost] = config.get("study", {}).get("minimize", [])
+    return costs
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,11 @@ def open_study_reader(study: str, storage: str | None = None) -> StudyReader:
     if study.endswith(".toml"):
         config = load_study_file(study)
         return _find_study(storage or str(config.study.storage), config.study.name)
-    is_url = "://" in study
-    if (is_url or study.endswith(".db")) and storage is not None:
-        shown = hide_password(study) if is_url else study
-        raise ConfigError(f"{shown} is a database itself; leave out --storage, or give a study's name in its place")
-    if is_url or study.endswith(".db"):
-        return _find_only_study(study if is_url else make_file_url(study))
+    if "://" in study or study.endswith(".db"):
+        if storage is not None:
+            shown = hide_password(study)
+            raise ConfigError(f"{shown} is a database itself; leave out --storage, or give a study's name in its place")
+        return _find_only_study(find_url(study, None))
     return _find_study(storage or make_file_url(_find_file(f"{study}.db")), study)
 
 

@@ -13,6 +13,7 @@ from flatselect.cli.output import output_options, print_records, print_table
 from flatselect.cli.show_output import format_size
 from flatselect.cli.trials_output import make_attempt_table, make_records
 from flatselect.errors import ConfigError, SearchError
+from flatselect.records import read_costs
 from flatselect.search.retrying import enqueue_retries, find_failed
 from flatselect.search.trial_history import read_history
 from flatselect.store.engine import hide_password
@@ -187,8 +188,7 @@ def clean(ctx: click.Context, keep: int, dry_run: bool, yes: bool, storage: str 
         if reader.latest_calibrator() is None:
             raise SearchError("this study has no calibrator yet, so nobody knows which trials are the best")
         kept = reader.kept_checkpoints()
-        costs = reader.config()["study"].get("minimize", [])
-        superfluous = find_superfluous(reader.trials(include_audits=False), kept, keep, costs)
+        superfluous = find_superfluous(reader.trials(include_audits=False), kept, keep, read_costs(reader.config()))
         n_left = len(kept) - len(superfluous)
         words = f"checkpoints of {len(superfluous)} trials, {format_size(sum(file.size for file in superfluous))}"
         if not superfluous:

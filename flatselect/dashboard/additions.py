@@ -1,10 +1,12 @@
 """What flatselect adds to optuna-dashboard's answers: made when they are asked for, and kept for a while."""
 
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from optuna.storages import RDBStorage
 
@@ -87,7 +89,10 @@ class AdditionsCache:
         additions = self.find(study_id)
         for number, model in additions.models.items() if additions else ():
             if model["artifact_id"] == artifact_id:
-                return model["filename"], write_model(self._readers[study_id], number)
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder, model["filename"])
+                    write_model(self._readers[study_id], number, path)
+                    return path.name, path.read_bytes()
         return None
 
     def close(self) -> None:

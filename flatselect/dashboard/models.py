@@ -1,7 +1,6 @@
 """The models of a study's best trials as optuna-dashboard's artifacts: written when somebody asks for one."""
 
 import importlib.util
-import tempfile
 from pathlib import Path
 
 from flatselect.report.study_contents import StudyContents
@@ -30,15 +29,12 @@ def list_models(contents: StudyContents, reader: StudyReader) -> dict[int, dict[
     }
 
 
-def write_model(reader: StudyReader, number: int) -> bytes:
-    """A trial's model, as `flatselect export` writes it to a `.pt` file.
+def write_model(reader: StudyReader, number: int, path: Path) -> None:
+    """Writes a trial's model, as `flatselect export` does, to a `.pt` file.
 
     Raises:
         FlatselectError: The trial's checkpoint is gone, or its network cannot be built here.
     """
     from flatselect.exporting import model_files, trial_model  # load torch, which takes seconds
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.pt")
-        model_files.write_model(trial_model.read_trial_model(reader, number), path)
-        return path.read_bytes()
+    model_files.write_model(trial_model.read_trial_model(reader, number), path)

@@ -96,17 +96,19 @@ def save_models(
     failures: dict[int, str] = {}
     for number in best:
         if number in offered and not (number in current and store.has(current[number])):
-            try:
-                content = write_model(stored.reader, number)
-            except FlatselectError as error:
-                failures[number] = str(error)
-            else:
-                with _blame(folder):
-                    kept[number] = _write(stored, store, offered[number]["filename"], content, current.get(number))
-                models[kept[number]] = {"trial": number, "checkpoint": offered[number]["artifact_id"]}
-                # At once: who is interrupted leaves nothing that is not known to be ours.
-                stored.set_attribute(_MODELS_ATTRIBUTE, models)
-                sizes[number] = len(content)
+            with tempfile.TemporaryDirectory() as drafts:
+                path = Path(drafts, offered[number]["filename"])
+                try:
+                    write_model(stored.reader, number, path)
+                except FlatselectError as error:
+                    failures[number] = str(error)
+                else:
+                    with _blame(folder):
+                        kept[number] = _take_in(stored, store, path, current.get(number))
+                    models[kept[number]] = {"trial": number, "checkpoint": offered[number]["artifact_id"]}
+                    # At once: who is interrupted leaves nothing that is not known to be ours.
+                    stored.set_attribute(_MODELS_ATTRIBUTE, models)
+                    sizes[number] = path.stat().st_size
         advance()
     with _blame(folder):
         _remove(stored, store, models.keys() - kept.values())
@@ -150,22 +152,19 @@ def _read_models(stored: StoredStudy) -> dict[str, dict[str, Any]]:
     return dict(stored.read_attributes(_MODELS_ATTRIBUTE).get(_MODELS_ATTRIBUTE, {}))
 
 
-def _write(stored: StoredStudy, store: WholeFileStore, name: str, content: bytes, same: str | None) -> str:
-    """Writes a model, under the id of the `same` one where it has an entry; returns the artifact's id."""
-    with tempfile.TemporaryDirectory() as drafts:
-        path = Path(drafts, name)
-        path.write_bytes(content)
-        if same is not None:
-            with path.open("rb") as file:
-                store.write(same, file)
-            return same
-        before = stored.read_attributes(_ARTIFACT_KEY).keys()
-        try:
-            return upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=stored.study)
-        except BaseException:
-            # Optuna writes the entry first, which would lead nowhere now.
-            stored.delete_attributes(stored.read_attributes(_ARTIFACT_KEY).keys() - before)
-            raise
+def _take_in(stored: StoredStudy, store: WholeFileStore, path: Path, same: str | None) -> str:
+    """Stores a model's file, under the id of the `same` one where it has an entry; returns the artifact's id."""
+    if same is not None:
+        with path.open("rb") as file:
+            store.write(same, file)
+        return same
+    before = stored.read_attributes(_ARTIFACT_KEY).keys()
+    try:
+        return upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=stored.study)
+    except BaseException:
+        # Optuna writes the entry first, which would lead nowhere now.
+        stored.delete_attributes(stored.read_attributes(_ARTIFACT_KEY).keys() - before)
+        raise
 
 
 def _remove(stored: StoredStudy, store: WholeFileStore, ids: Set[str]) -> int:

@@ -2,7 +2,7 @@
 
 import math
 
-from flatselect.records import Cost, Prediction, TrialRecord
+from flatselect.records import Cost, Prediction, TrialRecord, read_costs
 from flatselect.report.chart import Absence, Axis, Chart, Color, Series, thin
 from flatselect.report.score_charts import name_trial
 from flatselect.report.study_contents import StudyContents
@@ -13,7 +13,7 @@ _TITLES: dict[Cost, str] = {"parameters": "parameters", "latency": "milliseconds
 def make_pareto_chart(contents: StudyContents) -> Chart | Absence:
     """Each ranked trial by the first of the study's costs, with those on the Pareto front joined by a line."""
     kind, title = "pareto", "Score against cost"
-    costs: list[Cost] = contents.config.get("study", {}).get("minimize", [])
+    costs = read_costs(contents.config)
     if not costs:
         return Absence(kind, title, "The study has one objective (study.minimize names no cost).")
     points = [

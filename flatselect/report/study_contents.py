@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution
 
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.ranking import find_pareto_front, rank_trials
-from flatselect.records import EpochMeasurement, TrialRecord
+from flatselect.records import EpochMeasurement, TrialRecord, read_costs
 from flatselect.report.chart import MOST_POINTS, thin
 from flatselect.store.engine import show_url
 from flatselect.store.study_reader import AttemptRecord, RunRecord, StudyReader
@@ -110,7 +110,7 @@ def read_study_contents(
     trials = {trial.number: trial for trial in reader.trials(include_audits=True)}
     advance()
     ranking = rank_trials(list(trials.values()))
-    costs = config.get("study", {}).get("minimize", [])
+    costs = read_costs(config)
     attempts = {attempt.trial_number: attempt for attempt in reader.attempts()}
     advance()
     curves = _read_curves(reader, trials, ranking, detail)

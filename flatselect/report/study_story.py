@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flatselect.ranking.probability_best import compute_probability_best
-from flatselect.records import TrialRecord
+from flatselect.records import TrialRecord, read_costs
 from flatselect.report.pruning import PrunedTrial, compute_cost, list_pruned
 from flatselect.report.study_contents import StudyContents
 from flatselect.search.liveness import is_alive
@@ -38,7 +38,7 @@ def tell_study(contents: StudyContents, histories: Sequence[TrialHistory]) -> di
         "storage": contents.storage,
         "data": _tell_data(contents.data),
         "search_space": contents.config.get("search_space", {}),
-        "objectives": ["predicted_test_score", *contents.config.get("study", {}).get("minimize", [])],
+        "objectives": ["predicted_test_score", *read_costs(contents.config)],
         "trials": _count_trials(contents, histories),
         "search": _tell_runs(contents),
         "cost": _tell_cost(contents),
