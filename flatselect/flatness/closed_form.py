@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from flatselect.flatness.folded_gram import FoldedGram
 from flatselect.flatness.layer_values import LayerValues, Quantity
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
 from flatselect.measures.chunks import iterate_chunks as cut_in_chunks
@@ -10,15 +11,14 @@ from flatselect.measures.softmax_split import SoftmaxSplit
 
 # Numbers held at once while a batch is reduced: 64 MiB in float32.
 _CHUNK_ELEMENTS = 2**24
-# The same for J×J arrays on a CPU, which are read several times and should stay in its cache.
-_CACHED_ELEMENTS = 2**19
-# Rows or columns of a symmetric matrix formed at once.
-_BLOCK_SIZE = 128
+# The same on a CPU, where they are read several times and should stay in its cache: of all arrays, and of J×J blocks.
+_CACHED_ELEMENTS = 2**20
+_CACHED_BLOCK_ELEMENTS = 2**18
 
 
 def compute_closed_form(
     kernel: Tensor,
-    folded_gram: Tensor,
+    gram: FoldedGram,
     head_rows: Tensor,
     split: SoftmaxSplit,
     slopes: Tensor,
@@ -33,13 +33,13 @@ def compute_closed_form(
         κ    = Σ_jj' ⟨k_j, k_j'⟩ M_jj' ⟨u_j, u_j'⟩        (Petzka et al. 2021)
         Tr H = Σ_j M_jj ‖u_j‖²                             (arXiv 2603.09016, Theorem 1)
 
-    Neither M nor H is formed: with A the factor M = AᵀA of `factor_covariance` and Q = U Uᵀ,
-    κ = Σ_c A_c (KKᵀ ∘ Q) A_cᵀ. H = Σ_c g_c g_cᵀ with g_c the A_cj u_j on top of each other, so that its largest
-    eigenvalue is that of the C×C Gram of the g_c.
+    Neither M nor H is formed: with the factors M = Σ_c q_c Y_cᵀ Y_c of `factor_covariance` and Q = U Uᵀ,
+    κ = Σ_c q_c Y_c (KKᵀ ∘ Q) Y_cᵀ. H = Σ_c g_c g_cᵀ with g_c the √q_c Y_cj u_j on top of each other, so that its
+    largest eigenvalue is that of the C×C Gram of the g_c.
 
     Args:
         kernel: K, rows k_j, (J, d).
-        folded_gram: KKᵀ by `make_folded_gram`, (J, J).
+        gram: KKᵀ, (J, J).
         head_rows: The classifier's weight on each channel's feature, less its mean row, (n_classes, J).
         split: Of the logits.
         slopes: s, (n_images, J, P).
@@ -53,21 +53,24 @@ def compute_closed_form(
     if n_classes == 1:
         return values
     scale = split.rest / n_positions**2
-    squared_kernel_norms = folded_gram.diagonal()
     use_gram = False if values.input_channel is not None else None  # its blocks need U itself
     n_elements = PatchProducts.n_elements(geometry, images, use_gram=use_gram) + 2 * n_classes * n_channels
-    for chunk in iterate_chunks(n_images, n_elements):
-        factor = factor_covariance(split[chunk], head_rows)
+    n_held = _CACHED_ELEMENTS if slopes.device.type == "cpu" else _CHUNK_ELEMENTS
+    for chunk in iterate_chunks(n_images, n_elements, n_held):
+        rows, weights = factor_covariance(split[chunk], head_rows)
         left, right = PatchProducts(geometry, images[chunk], use_gram=use_gram).factorise(slopes[chunk])
-        traces = factor.square().sum(1) * (left * right).sum(2)  # Tr H_jj, (n_images, J)
+        squares = (left * right).sum(2)  # ‖u_j‖², (n_images, J)
+        traces = torch.bmm(weights.to(rows.dtype)[:, None], rows.square())[:, 0] * squares  # Tr H_jj, (n_images, J)
         values.trace[chunk] = traces.sum(1, dtype=torch.float64)
-        values.diagonal[chunk] = (traces * squared_kernel_norms).sum(1, dtype=torch.float64)
-        values.flatness[chunk] = _contract(folded_gram, factor, left, right)
+        values.diagonal[chunk] = (traces * gram.diagonal).sum(1, dtype=torch.float64)
+        values.flatness[chunk] = (weights * _contract(gram, rows, left, right)).sum(1)
+        if values.input_channel is not None or values.max_eigenvalue is not None or values.block_traces is not None:
+            factor = rows * weights.sqrt().to(rows.dtype)[:, :, None]  # A with M = AᵀA
         if values.input_channel is not None:
             values.input_channel[chunk] = _sum_input_channels(kernel, factor, left, geometry.n_offsets)
         if values.max_eigenvalue is not None:
-            gram = (factor * (left * right).sum(2)[:, None]) @ factor.mT  # (n_images, n_classes, n_classes)
-            values.max_eigenvalue[chunk] = torch.linalg.eigvalsh(gram.double())[:, -1] * squared_kernel_norms.sum()
+            of_classes = (factor * squares[:, None]) @ factor.mT  # (n_images, n_classes − 1, n_classes − 1)
+            values.max_eigenvalue[chunk] = torch.linalg.eigvalsh(of_classes.double())[:, -1] * gram.diagonal.sum()
         if values.block_traces is not None:
             for image in iterate_chunks(len(factor), n_channels**2):
                 blocks = (factor[image].mT @ factor[image]) * (left[image] @ right[image].mT)
@@ -75,64 +78,42 @@ def compute_closed_form(
     return values.scale(scale)
 
 
-def _contract(folded_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Σ_c A_c (KKᵀ ∘ L·Rᵀ) A_cᵀ of every image, (n_images,) float64.
+def _contract(gram: FoldedGram, rows: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Y_c (KKᵀ ∘ L·Rᵀ) Y_cᵀ of every image and row, (n_images, n_rows) float64.
 
     The J×J matrix in the middle is symmetric: of its blocks only those on and above the diagonal are formed.
 
     Args:
-        folded_gram: KKᵀ by `make_folded_gram`, (J, J).
-        factor: A, (n_images, rows, J).
+        gram: KKᵀ, (J, J).
+        rows: Y, (n_images, n_rows, J).
         left: L, (n_images, J, rank).
         right: R, (n_images, J, rank), with L·Rᵀ symmetric.
     """
-    (n_images, n_rows, n_channels), rank = factor.shape, left.shape[2]
-    total = torch.zeros(n_images, dtype=torch.float64, device=factor.device)
-    blocks = _cut(n_channels)
+    (n_images, n_rows, n_channels), rank = rows.shape, left.shape[2]
+    total = torch.zeros((n_images, n_rows), dtype=torch.float64, device=rows.device)
     # Reading and writing J×J numbers an image takes as long as some 24 multiplications each; below that it is quicker
-    # to spread the rank over the rows of one large product: Σ_cr (A_c ∘ L_r) KKᵀ (A_c ∘ R_r)ᵀ.
+    # to spread the rank over the rows of one large product: Σ_r (Y_c ∘ L_r) KKᵀ (Y_c ∘ R_r)ᵀ.
     if n_rows * rank <= n_rows + rank + 24:
-        for chunk in iterate_chunks(n_images, 3 * n_rows * rank * n_channels):
-            rows_left, rows_right = (
-                (factor[chunk, :, None] * side[chunk].mT[:, None]).flatten(0, 2) for side in (left, right)
-            )
-            products = torch.empty_like(rows_left)
-            for block in blocks:
-                above = slice(block.stop)
-                torch.mm(rows_left[:, above], folded_gram[above, block], out=products[:, block])
-            sums = torch.linalg.vecdot(products, rows_right)
-            total[chunk] = sums.unflatten(0, (-1, n_rows * rank)).sum(1, dtype=torch.float64)
+        for chunk in iterate_chunks(n_images, 2 * n_rows * rank * n_channels):
+            of_rows, of_right = rows[chunk, :, None], right[chunk].mT[:, None]
+            spread = of_rows * left[chunk].mT[:, None]
+            flat = spread.reshape(-1, n_channels)  # (n_images·n_rows·rank, J)
+            products = torch.empty_like(flat)
+            for columns, block in gram:
+                torch.mm(flat[:, : columns.stop], block, out=products[:, columns])
+            sums = products.view(spread.shape).mul_(of_rows).mul_(of_right).sum(3)
+            total[chunk] = sums.sum(2, dtype=torch.float64)
         return total
-    n_held = _CACHED_ELEMENTS if factor.device.type == "cpu" else _CHUNK_ELEMENTS
-    for chunk in iterate_chunks(n_images, n_channels**2, n_held):
-        factors, lefts, rights = factor[chunk], left[chunk], right[chunk]
-        for block in blocks:
-            above = slice(block.stop)
-            products = torch.bmm(lefts[:, above], rights[:, block].mT)
-            products *= folded_gram[above, block]
-            # The block of M = AᵀA: A times the products would be a few rows times a large matrix, which is slow.
-            products *= torch.bmm(factors[..., above].mT, factors[..., block])
-            total[chunk] += products.sum(2).sum(1, dtype=torch.float64)
+    n_held = _CACHED_BLOCK_ELEMENTS if rows.device.type == "cpu" else _CHUNK_ELEMENTS
+    for chunk in iterate_chunks(n_images, n_channels * gram.block_size, n_held):
+        for columns, block in gram:
+            above = slice(columns.stop)
+            products = torch.bmm(left[chunk, above], right[chunk, columns].mT)
+            products *= block
+            of_rows = torch.bmm(rows[chunk, :, above], products)
+            of_rows *= rows[chunk, :, columns]
+            total[chunk] += of_rows.sum(2, dtype=torch.float64)
     return total
-
-
-def _cut(n_channels: int) -> list[slice]:
-    """Blocks of a symmetric matrix's columns, as small as products are still fast."""
-    size = max(_BLOCK_SIZE, -(-n_channels // 8))
-    return [slice(start, min(start + size, n_channels)) for start in range(0, n_channels, size)]
-
-
-def make_folded_gram(rows: Tensor) -> Tensor:
-    """The Gram X·Xᵀ of rows with what is below the diagonal added to what is above, (J, J), upper triangular.
-
-    ⟨X·Xᵀ, S⟩ of a symmetric S is the folded Gram's product with the upper half of S.
-    """
-    gram = rows.new_zeros(len(rows), len(rows))
-    for block in _cut(len(rows)):
-        above = slice(block.stop)
-        torch.mm(rows[above], rows[block].mT, out=gram[above, block])
-    gram.mul_(2).triu_().diagonal().div_(2)
-    return gram
 
 
 def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offsets: int) -> Tensor:
@@ -154,13 +135,13 @@ def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offset
     return total
 
 
-def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
-    """A with AᵀA = Cov_{c~p}(W_c)/s, s = 1 − p_top: (n_images, n_classes − 1, J).
+def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Y and q with Σ_c q_c Y_cᵀ Y_c = Cov_{c~p}(W_c)/s, s = 1 − p_top: (n_images, n_classes − 1, J) and without J.
 
-    With D = Σ_c q_c (W_c − W_top), the covariance is s·(Σ_c q_c (W_c − W_top)(W_c − W_top)ᵀ − s·D·Dᵀ), and A has a row
+    With D = Σ_c q_c (W_c − W_top), the covariance is s·(Σ_c q_c (W_c − W_top)(W_c − W_top)ᵀ − s·D·Dᵀ), and Y has a row
     for every class but the top one:
 
-        A_c = √q_c·(W_c − W_top − (1 − √p_top)·D)
+        Y_c = W_c − W_top − (1 − √p_top)·D
 
     Divided by s, it stays of the size of W however sure the network is; 1 − √p_top = s/(1 + √p_top) does not cancel.
     """
@@ -170,10 +151,9 @@ def factor_covariance(split: SoftmaxSplit, head_rows: Tensor) -> Tensor:
     top_rows = head_rows[split.top]
     shift = (split.rest / (1 + split.top_probability.sqrt())).to(dtype)[:, None]
     center = torch.lerp(top_rows, split.others.to(dtype) @ head_rows, shift)  # W_top + (1 − √p_top)·D
-    factor: Tensor = head_rows.index_select(0, classes.flatten()).unflatten(0, classes.shape)
-    factor -= center[:, None]
-    factor *= split.others.gather(1, classes).sqrt().to(dtype)[:, :, None]
-    return factor
+    rows: Tensor = head_rows.index_select(0, classes.flatten()).unflatten(0, classes.shape)
+    rows -= center[:, None]
+    return rows, split.others.gather(1, classes)
 
 
 def iterate_chunks(n_images: int, n_elements: int, n_held: int = _CHUNK_ELEMENTS) -> list[slice]:

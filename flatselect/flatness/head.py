@@ -94,6 +94,12 @@ class Head:
         """That of all layers: "hessian" if it is so of each."""
         return "hessian" if all(layer.exactness == "hessian" for layer in self.layers) else "gauss_newton"
 
+    def classifier_weight(self, n_features: int) -> Tensor:
+        """W, (n_classes, n_features); the identity where the features are the logits."""
+        if self.classifier is None:
+            return torch.eye(n_features, device=self.layers[0].module.weight.device)
+        return self.classifier.weight.detach().flatten(1)
+
 
 def find_head(
     model: nn.Module,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flatselect.flatness.closed_form import make_folded_gram
+from flatselect.flatness.folded_gram import FoldedGram
 from flatselect.flatness.head import MeasuredLayer
 from flatselect.flatness.patches import LayerGeometry
 
@@ -16,7 +16,8 @@ class LayerWeights:
         self.dtype = torch.float64 if layer.module.weight.dtype == torch.float64 else torch.float32
         self._weight = layer.module.weight.detach().flatten(1)  # (J, d)
         self._input_std = input_std
-        self._grams: dict[torch.dtype, Tensor] = {}
+        self._folded_grams: dict[torch.dtype, FoldedGram] = {}
+        self._kernel_grams: dict[torch.dtype, Tensor] = {}
 
     def kernel(self, dtype: torch.dtype) -> Tensor:
         """K, (J, d); each input channel multiplied by what the input is divided by."""
@@ -28,16 +29,17 @@ class LayerWeights:
         by_row = std.view(self.geometry.groups, -1).repeat_interleave(len(kernel) // self.geometry.groups, 0)
         return (kernel.double() * by_row.repeat_interleave(self.geometry.n_offsets, 1)).to(dtype)
 
+    def folded_gram(self, dtype: torch.dtype) -> FoldedGram:
+        """KKᵀ, (J, J)."""
+        if dtype not in self._folded_grams:
+            self._folded_grams[dtype] = FoldedGram(self.kernel(dtype))
+        return self._folded_grams[dtype]
+
     def kernel_gram(self, dtype: torch.dtype) -> Tensor:
         """KKᵀ, (J, J)."""
-        folded = self.folded_gram(dtype)
-        return (folded + folded.mT) / 2
-
-    def folded_gram(self, dtype: torch.dtype) -> Tensor:
-        """KKᵀ by `make_folded_gram`, (J, J)."""
-        if dtype not in self._grams:
-            self._grams[dtype] = make_folded_gram(self.kernel(dtype))
-        return self._grams[dtype]
+        if dtype not in self._kernel_grams:
+            self._kernel_grams[dtype] = self.folded_gram(dtype).unfold()
+        return self._kernel_grams[dtype]
 
     def prepare_input(self, given: Tensor, dtype: torch.dtype) -> Tensor:
         """The layer's input, channels first."""

@@ -1,11 +1,12 @@
 """What `measure` costs beside a plain forward pass over the same images, in time and in peak memory.
 
-python tests/benchmarks/flatness.py [--model resnet18] [--size 32] [--batch 64] [--device cpu] [--threads 1] [--memory]
+python tests/benchmarks/flatness.py [--model resnet18] [--size 32] [--batch 64] [--batches 64] [--threads 1] [--memory]
 python tests/benchmarks/flatness.py --suite [--repeats 3]     # four networks in one table, memory included
 python tests/benchmarks/flatness.py --layers                  # every layer exactly, beside the backward passes it needs
 
 `flatness_peers.py` beside it compares `measure` with other packages. Weights are random, with batch-norm statistics of
-noise images, which keep the activations of an untrained network from fading.
+noise images, which keep the activations of an untrained network from fading. What a call pays once, however many images
+it measures, has a row of its own: finding the head. The layer's Gram, paid once too, is in the rows of `measure`.
 """
 
 import argparse
@@ -28,7 +29,8 @@ from torch import Tensor, nn
 from flatselect import measure
 from flatselect.flatness import find_head
 
-SUITE = (("resnet18", 32), ("resnet18", 224), ("mobilenet_v2", 224), ("densenet121", 224))
+# Networks, the images' size, and batches of them: about as long a forward pass over each.
+SUITE = (("resnet18", 32, 64), ("resnet18", 224, 2), ("mobilenet_v2", 224, 2), ("densenet121", 224, 1))
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ def forward_plain(model: nn.Module, images: Iterable[Tensor]) -> None:
 
 
 def make_calls(model: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
-    """The forward pass, `measure`, and `measure` of a head that was found before."""
+    """The forward pass, `measure`, `measure` of a head that was found before, and finding it."""
     head = find_head(model, images[0])
     return {
         "forward": lambda: forward_plain(model, images),
         "measure": lambda: measure(model, list(images)),
         "measure, head known": lambda: measure(model, list(images), head=head),
+        "find_head, once": lambda: find_head(model, images[0]),
     }
 
 
@@ -156,7 +159,7 @@ def compare(setting: Setting, repeats: int, with_memory: bool) -> list[list[str]
     memory = {name: measure_peak_memory(setting, name) for name in calls if with_memory}
     return [
         [
-            f"{setting.model} {setting.size}",
+            f"{setting.model} {setting.size}, {setting.batches} × {setting.batch}",
             name,
             f"{min(seconds[name]):.4f}",
             f"{median(seconds[name]):.4f}",
@@ -195,7 +198,7 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(len(header))]
     for line in lines:
         cells = [
-            entry.ljust(width) if title in ("network", "call", "method") else entry.rjust(width)
+            entry.ljust(width) if title in ("network, images", "call", "method") else entry.rjust(width)
             for entry, width, title in zip(line, widths, header, strict=False)
         ]
         print("  ".join(cells).rstrip(), flush=True)
@@ -224,7 +227,7 @@ def describe_machine(setting: Setting) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_setting_options(parser, size=32)
-    parser.add_argument("--batches", type=int, default=1)
+    parser.add_argument("--batches", type=int, help="default: 64; with --layers 1")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--suite", action="store_true", help="several networks instead of --model and --size")
@@ -233,15 +236,18 @@ def main() -> None:
     repeats, with_memory, is_suite, with_layers = (
         options.pop(name) for name in ("repeats", "memory", "suite", "layers")
     )
+    options["batches"] = options["batches"] or (1 if with_layers else 64)
     setting = Setting(**options)
     print(describe_machine(setting))
-    print(f"{setting.batches} batches of {setting.batch} images, {setting.classes} classes, {repeats} repeats")
+    print(f"{repeats} repeats")
     if with_layers:
         print(setting)
         print_table(["call", "seconds", f"ratio to {setting.classes} backward"], compare_layers(setting, repeats))
         return
-    settings = [replace(setting, model=model, size=size) for model, size in SUITE] if is_suite else [setting]
-    header = ["network", "call", "min s", "median s", "ratio", "of medians", "peak MiB", "ratio"]
+    settings = [setting]
+    if is_suite:
+        settings = [replace(setting, model=model, size=size, batches=batches) for model, size, batches in SUITE]
+    header = ["network, images", "call", "min s", "median s", "ratio", "of medians", "peak MiB", "ratio"]
     rows = []
     for one in settings:
         print(f"running {one}", file=sys.stderr, flush=True)
