@@ -58,7 +58,7 @@ def compute_closed_form(
     n_held = _CACHED_ELEMENTS if slopes.device.type == "cpu" else _CHUNK_ELEMENTS
     for chunk in iterate_chunks(n_images, n_elements, n_held):
         rows, weights = factor_covariance(split[chunk], head_rows)
-        left, right = PatchProducts(geometry, images[chunk], use_gram=use_gram).factorise(slopes[chunk])
+        left, right = PatchProducts(geometry, images[chunk], use_gram=use_gram).factorise_evenly(slopes[chunk])
         squares = (left * right).sum(2)  # ‖u_j‖², (n_images, J)
         traces = torch.bmm(weights.to(rows.dtype)[:, None], rows.square())[:, 0] * squares  # Tr H_jj, (n_images, J)
         values.trace[chunk] = traces.sum(1, dtype=torch.float64)
@@ -95,14 +95,15 @@ def _contract(gram: FoldedGram, rows: Tensor, left: Tensor, right: Tensor) -> Te
     # to spread the rank over the rows of one large product: Σ_r (Y_c ∘ L_r) KKᵀ (Y_c ∘ R_r)ᵀ.
     if n_rows * rank <= n_rows + rank + 24:
         for chunk in iterate_chunks(n_images, 2 * n_rows * rank * n_channels):
-            of_rows, of_right = rows[chunk, :, None], right[chunk].mT[:, None]
+            of_rows = rows[chunk, :, None]
             spread = of_rows * left[chunk].mT[:, None]
             flat = spread.reshape(-1, n_channels)  # (n_images·n_rows·rank, J)
             products = torch.empty_like(flat)
             for columns, block in gram:
                 torch.mm(flat[:, : columns.stop], block, out=products[:, columns])
-            sums = products.view(spread.shape).mul_(of_rows).mul_(of_right).sum(3)
-            total[chunk] = sums.sum(2, dtype=torch.float64)
+            products = products.view(spread.shape)
+            products *= spread if left is right else of_rows * right[chunk].mT[:, None]
+            total[chunk] = products.sum(3).sum(2, dtype=torch.float64)
         return total
     n_held = _CACHED_BLOCK_ELEMENTS if rows.device.type == "cpu" else _CHUNK_ELEMENTS
     for chunk in iterate_chunks(n_images, n_channels * gram.block_size, n_held):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # Columns of a block: products with fewer are slow.
-_BLOCK_SIZE = 128
+_BLOCK_SIZE = 96
 
 
 class FoldedGram:

@@ -207,6 +207,16 @@ class PatchProducts:
         pooled = self.pool(slopes)
         return pooled, pooled
 
+    def factorise_evenly(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """`factorise` with one and the same L = R where it can be had for little.
+
+        That is for one position, by a root, which has no derivative where a patch is 0.
+        """
+        if self._uses_gram and slopes.shape[2] == 1:
+            even = slopes * self._patches.sqrt()
+            return even, even
+        return self.factorise(slopes)
+
     def pool(self, slopes: Tensor) -> Tensor:
         """U = S·X, (n_images, J, d), for slopes (n_images, J, P); where the patches are kept, not their Gram."""
         assert not self._uses_gram

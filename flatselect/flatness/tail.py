@@ -1,7 +1,8 @@
 """One forward pass that records gradients from the measured layers on, and nowhere before them."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -63,9 +64,9 @@ class TailPass:
         Raises:
             ModelError: Something in the tail cannot be differentiated (a reentrant activation checkpoint).
         """
+        is_batched = cotangent.ndim > values.ndim
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "There is a performance drop")  # an operation without a batching rule
+            with _operations_without_batching_rule_ignored() if is_batched else nullcontext():
                 derivatives = torch.autograd.grad(
                     values,
                     self.layer_outputs,
@@ -73,7 +74,7 @@ class TailPass:
                     retain_graph=True,
                     allow_unused=True,
                     materialize_grads=True,
-                    is_grads_batched=cotangent.ndim > values.ndim,
+                    is_grads_batched=is_batched,
                 )
         except torch.OutOfMemoryError:
             raise
@@ -151,6 +152,13 @@ def run_tail(
         else:
             features, logits = (tensor.flatten(1) for tensor in classified[0])
     return TailPass(tuple(map(tuple, calls)), features, logits, output)
+
+
+@contextmanager
+def _operations_without_batching_rule_ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        yield
 
 
 def first_input(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
