@@ -113,13 +113,17 @@ def synchronise(device: torch.device) -> None:
 def measure_peak_memory(setting: Setting, name: str) -> float:
     """MiB by which one call raises the memory held, at its highest, above model and images; nan where unknown.
 
-    On a CPU each call has a process of its own, as memory that an earlier one freed would hide what the next one takes.
+    On a CPU each call has a process of its own, as memory that an earlier one freed would hide what the next one takes;
+    and the median of three counts, as small peaks depend on where the heap has holes.
     """
     if setting.device.startswith("cuda"):
         return _measure_peak_here(setting, name)
-    # Spawned: a forked process would begin with this one's memory.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure_peak_here, setting, name).result()
+    peaks: list[float] = []
+    for _ in range(3):
+        # Spawned: a forked process would begin with this one's memory.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            peaks.append(pool.submit(_measure_peak_here, setting, name).result())
+    return median(peaks)
 
 
 def _measure_peak_here(setting: Setting, name: str) -> float:
