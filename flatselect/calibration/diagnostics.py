@@ -86,7 +86,11 @@ def predict_held_out(calibrator: GapCalibrator, X: Array, gaps: Array) -> Array:
         validated.folds,
         has_flatness=0 in calibrator.used_features_,
     )
-    return np.clip(held_out, *calibrator.bounds_)
+    for fold in np.unique(validated.folds):
+        held = validated.folds == fold
+        # Nor in how far it may go.
+        held_out[held] = np.clip(held_out[held], *calibrator.find_bounds(gaps[~held]))
+    return held_out
 
 
 def find_held_out_intervals(
@@ -110,7 +114,7 @@ def find_held_out_intervals(
         n_independent = count_independent_rows(calibrator.groups_[~held])
         for index, coverage in enumerate(coverages):
             intervals[index, held] = np.stack(rest.predict_interval(Z[held], coverage, n_independent), axis=1)
-    return np.clip(intervals, *calibrator.bounds_)
+    return np.clip(intervals, *calibrator.interval_bounds_)
 
 
 def _is_inside(gaps: Array, intervals: Array) -> Array:

@@ -31,8 +31,9 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Column 0 is log flatness, in which some estimators are monotone. Constant columns, and columns of nothing but NaN,
     are dropped; the others are standardised and a missing value is their mean. Every group counts the same, however
-    many rows it has. Predictions and intervals are clipped to [-1, 1], where a difference of two accuracies lies (or to
-    the range of `y`, where that is wider).
+    many rows it has. Predictions leave the range of the fitted gaps by at most `range_tolerance` of it: a line through
+    few trials leads anywhere. Intervals are clipped to [-1, 1], where a difference of two accuracies lies (or to the
+    range of `y`, where that is wider).
 
     **Intervals** are CV+ (Barber et al. 2021) with whole groups held out, at most `n_folds` folds, and wider away from
     the fitted rows (`Leverage`). With one row a group, exchangeable groups, and at least coverage / (1 − coverage) of
@@ -55,7 +56,8 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             groups. All are deterministic.
         coverage: Wanted probability that an interval holds the measured gap, in (0, 1).
         n_folds: Largest number of folds, at least 2.
-        range_tolerance: By what part of its fitted range a feature may leave it before that is an extrapolation.
+        range_tolerance: By what part of its fitted range a feature may leave it before that is an extrapolation, and
+            a prediction may leave that of the gaps at all.
 
     Attributes:
         used_features_: Indices of the columns used, (n_used,).
@@ -67,6 +69,7 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         n_independent_: What the rows are worth as independent ones, for the intervals.
         cross_validated_: The regressors without each fold and their held-out residuals.
         bounds_: (lowest, highest) prediction.
+        interval_bounds_: (lowest, highest) end of an interval.
         n_features_in_, feature_names_in_: As in scikit-learn.
     """
 
@@ -144,8 +147,15 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             folds = make_cluster_folds(self.groups_, clusters, self.n_folds)
         self.cross_validated_ = cross_validate(self.estimator_, Z, gaps, weights, folds, self.groups_)
         self.support_ = TrainingSupport.of_rows(Z, missing, weights, self.range_tolerance)
-        self.bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))
+        self.interval_bounds_ = (min(-1.0, float(gaps.min())), max(1.0, float(gaps.max())))
+        self.bounds_ = self.find_bounds(gaps)
         return self
+
+    def find_bounds(self, gaps: Array) -> tuple[float, float]:
+        """The (lowest, highest) prediction after a fit to some of the gaps, (n,)."""
+        beyond = self.range_tolerance * float(np.ptp(gaps))
+        lowest, highest = self.interval_bounds_
+        return max(lowest, float(gaps.min()) - beyond), min(highest, float(gaps.max()) + beyond)
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """Predicted test gaps, (n,), of features (n, n_features)."""
@@ -178,8 +188,8 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Z = self.standardise(X)
         gaps = np.clip(self.cross_validated_.fitted.predict(Z), *self.bounds_)
         lower, upper = self.cross_validated_.predict_interval(Z, self.coverage, self.n_independent_)
-        intervals = np.clip(np.stack([lower, upper], axis=1), *self.bounds_)
-        return gaps, intervals, self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
+        intervals = np.stack([np.minimum(lower, gaps), np.maximum(upper, gaps)], axis=1)
+        return gaps, np.clip(intervals, *self.interval_bounds_), self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
 
     def standardise(self, X: Array) -> Array:
         """The used columns of features (n, n_features), standardised, missing values 0: (n, n_used)."""

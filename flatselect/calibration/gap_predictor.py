@@ -112,9 +112,11 @@ class GapPredictor:
         X = _make_measured_matrix(measurements)
         gaps, intervals, outside = self.calibrator.predict_valid(X)
         among = gaps.mean() + self._differences.predict(self.calibrator.standardise(X))
-        low, high = self.calibrator.bounds_
-        among_intervals = np.clip(intervals + (among - gaps)[:, None], low, high)
-        return list(map(_make_prediction, measurements, np.clip(among, low, high), among_intervals, outside))
+        moved = intervals + (among - gaps)[:, None]
+        among = np.clip(among, *self.calibrator.bounds_)
+        among_intervals = np.stack([np.minimum(moved[:, 0], among), np.maximum(moved[:, 1], among)], axis=1)
+        among_intervals = np.clip(among_intervals, *self.calibrator.interval_bounds_)
+        return list(map(_make_prediction, measurements, among, among_intervals, outside))
 
     def without(self, group: str) -> "GapPredictor":
         """The same, refitted without one group's rows: the honest prediction for a calibration trial.

@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 
 from flatselect.calibration.gap_predictor import GapPredictor, make_calibration_row
-from flatselect.pruning import CALIBRATION_ATTRIBUTE, FlatnessPruner
+from flatselect.pruning import CALIBRATION_ATTRIBUTE, FlatnessPruner, _FinishedTrials
 from flatselect.records import EpochMeasurement
 from flatselect.store.engine import make_engine
 from flatselect.store.study_reader import find_study, list_studies
@@ -111,18 +111,15 @@ def find_bound_coverage(curves: dict[int, Curve]) -> float:
         study.add_trial(
             optuna.trial.create_trial(value=curve.values[-1], intermediate_values=dict(enumerate(curve.values, 1)))
         )
-    pruner, finished, is_under = FlatnessPruner(), study.get_trials(deepcopy=False), []
+    pruner, trials, is_under = FlatnessPruner(), study.get_trials(deepcopy=False), []
+    finished = _FinishedTrials.none(study.directions, 0)
     for index, curve in enumerate(curves.values()):
         if curve.intervals is None:
             continue
+        finished = finished.take_in(trials[:index])
         for epoch in range(1, len(curve.values)):
-            trial = optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                intermediate_values=dict(enumerate(curve.values[:epoch], 1)),
-                user_attrs={"flatselect:predicted_test_score_interval": curve.intervals[epoch - 1]},
-            )
             unsure = (curve.intervals[epoch - 1][1] - curve.values[epoch - 1]) / 1.645
-            bound = pruner._find_bound(finished[:index], trial, epoch, 1, unsure)
+            bound = pruner._find_bound(finished, dict(enumerate(curve.values[:epoch], 1)), epoch, 1, unsure)
             is_under += [bound is not None and curve.values[-1] <= bound]
     return float(np.mean(is_under))
 

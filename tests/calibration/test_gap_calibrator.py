@@ -85,6 +85,34 @@ def test_prediction_lies_in_its_interval_and_both_in_bounds(estimator):
         assert (np.abs(interval) <= 1).all()
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("tolerance", [0.0, 0.5, 2.0])
+def test_predictions_stay_near_the_fitted_gaps(estimator, tolerance):
+    X, y, groups = make_rows(4, n_groups=6)
+    new = np.concatenate([1e4 * make_rows(5)[0], -1e4 * make_rows(5)[0]])
+    calibrator = GapCalibrator(estimator=estimator, range_tolerance=tolerance).fit(X, y, groups)
+    beyond = tolerance * (y.max() - y.min())
+    predicted = calibrator.predict(new)
+    assert predicted.min() >= max(-1, y.min() - beyond) - 1e-15
+    assert predicted.max() <= min(1, y.max() + beyond) + 1e-15
+    if estimator == "ridge":  # which is a line: it would go on for ever
+        assert predicted.max() == pytest.approx(min(1, y.max() + beyond))
+
+
+def test_gaps_that_are_all_alike_are_predicted_for_all():
+    X, y, groups = make_rows(4, n_groups=6)
+    calibrator = GapCalibrator().fit(X, np.full_like(y, 0.1), groups)
+    np.testing.assert_allclose(calibrator.predict(1e4 * X), 0.1, atol=1e-12)
+
+
+def test_a_weak_trial_is_not_lifted_to_the_top_by_a_line_through_few_trials():
+    """Four trials of an epoch, whose gaps fell with their training score, once gave one of 0.45 a gap of -1."""
+    score = np.array([0.80, 0.84, 0.88, 0.92])
+    gap = np.array([-0.02, 0.01, 0.03, 0.06])
+    predicted = GapCalibrator().fit(score[:, None], gap).predict([[0.45]])
+    assert predicted == pytest.approx([-0.02 - 0.5 * 0.08])
+
+
 @pytest.mark.parametrize(("n_groups", "n_rows"), [(10, 1), (8, 10), (20, 6)])
 def test_intervals_cover_about_the_stated_share_of_new_groups(n_groups, n_rows):
     covered, widths = [], []
