@@ -89,7 +89,7 @@ def test_a_finished_search_trains_nothing_again_and_more_trials_can_be_added(
 
 @pytest.mark.parametrize("n_epochs", [1, 4, 8])
 def test_interrupted_while_training_again_it_goes_on_bit_for_bit(make_study: MakeStudy, n_epochs: int) -> None:
-    options = ("study.retrain_top=4",)
+    options = ("study.retrain_top=8",)
     undisturbed = run_search(make_study(*options, folder="undisturbed"))
     config = make_study(*options)
     run_search(make_study())
