@@ -189,7 +189,8 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         gaps = np.clip(self.cross_validated_.fitted.predict(Z), *self.bounds_)
         lower, upper = self.cross_validated_.predict_interval(Z, self.coverage, self.n_independent_)
         intervals = np.stack([np.minimum(lower, gaps), np.maximum(upper, gaps)], axis=1)
-        return gaps, np.clip(intervals, *self.interval_bounds_), self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
+        is_outside = self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
+        return gaps, np.clip(intervals, *self.interval_bounds_), is_outside
 
     def standardise(self, X: Array) -> Array:
         """The used columns of features (n, n_features), standardised, missing values 0: (n, n_used)."""
