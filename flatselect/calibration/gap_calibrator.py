@@ -186,11 +186,15 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             X: float64 (n, n_features), finite or NaN.
         """
         Z = self.standardise(X)
-        gaps = np.clip(self.cross_validated_.fitted.predict(Z), *self.bounds_)
-        lower, upper = self.cross_validated_.predict_interval(Z, self.coverage, self.n_independent_)
-        intervals = np.stack([np.minimum(lower, gaps), np.maximum(upper, gaps)], axis=1)
-        is_outside = self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
-        return gaps, np.clip(intervals, *self.interval_bounds_), is_outside
+        ends = self.cross_validated_.predict_interval(Z, self.coverage, self.n_independent_)
+        gaps, intervals = self.clip(self.cross_validated_.fitted.predict(Z), np.stack(ends, axis=1))
+        return gaps, intervals, self.support_.is_outside(Z, np.isnan(X[:, self.used_features_]))
+
+    def clip(self, gaps: Array, intervals: Array) -> tuple[Array, Array]:
+        """Gaps (n,) and their intervals (n, 2) within their bounds; each interval holds its clipped gap."""
+        gaps = np.clip(gaps, *self.bounds_)
+        held = np.stack([np.minimum(intervals[:, 0], gaps), np.maximum(intervals[:, 1], gaps)], axis=1)
+        return gaps, np.clip(held, *self.interval_bounds_)
 
     def standardise(self, X: Array) -> Array:
         """The used columns of features (n, n_features), standardised, missing values 0: (n, n_used)."""

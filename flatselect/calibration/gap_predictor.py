@@ -112,11 +112,8 @@ class GapPredictor:
         X = _make_measured_matrix(measurements)
         gaps, intervals, outside = self.calibrator.predict_valid(X)
         among = gaps.mean() + self._differences.predict(self.calibrator.standardise(X))
-        moved = intervals + (among - gaps)[:, None]
-        among = np.clip(among, *self.calibrator.bounds_)
-        among_intervals = np.stack([np.minimum(moved[:, 0], among), np.maximum(moved[:, 1], among)], axis=1)
-        among_intervals = np.clip(among_intervals, *self.calibrator.interval_bounds_)
-        return list(map(_make_prediction, measurements, among, among_intervals, outside))
+        among, intervals = self.calibrator.clip(among, intervals + (among - gaps)[:, None])
+        return list(map(_make_prediction, measurements, among, intervals, outside))
 
     def without(self, group: str) -> "GapPredictor":
         """The same, refitted without one group's rows: the honest prediction for a calibration trial.
