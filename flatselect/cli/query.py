@@ -33,6 +33,7 @@ Examples:
   flatselect query studies/digits.toml
   flatselect query digits --where "predicted_test_score > 0.9 and width >= 32" --sort -predicted_test_score
   flatselect query digits --where "state = 'PRUNED'" --columns number,epochs,pruned_because
+  flatselect query digits --sort rank --limit 5 --columns rank,number,model,predicted_test_score
   flatselect query digits --group-by block --agg "max(predicted_test_score),count()"
   flatselect query digits --storage sqlite:///studies/digits.db --json
   flatselect query studies/digits.db --epochs --where "trial in (3, 7)" --csv > epochs.csv
@@ -43,7 +44,7 @@ A condition (--where) compares columns and parameters of the search space with n
 quotes, true and false: = != < <= > >=, in ('a', 'b'), like '%x%', contains 'x', is null, is not
 null; joined by and, or, not and parentheses. A name that is no plain word stands in `backquotes`.
 What is missing (null) fulfils no comparison, and comes last in every order. Columns:
-docs/database.md, or `--limit 1 --json`."""
+docs/database.md, or `--limit 1 --json`; and rank, from 1 for the best, where it is named."""
 _EPOCH_COLUMNS = "study,trial,epoch,train_score,relative_gap_flatness,test_gap,predicted_test_score"
 _SHORT_COLUMNS = "study,number,state,model,train_score,relative_gap_flatness,predicted_test_score,audit_test_score"
 

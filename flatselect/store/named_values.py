@@ -7,19 +7,33 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, DateTime, Double, Engine, Integer, Table, Text, cast, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Double,
+    Engine,
+    FromClause,
+    Integer,
+    Table,
+    Text,
+    cast,
+    select,
+)
 from sqlalchemy import column as make_column
 from sqlalchemy import table as make_table
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import run_transaction
-from flatselect.store.view_columns import KEY_COLUMNS, OPTUNA_TRIALS, PARAMS
+from flatselect.store.view_columns import KEY_COLUMNS, OPTUNA_TRIALS, PARAMS, RANKING
 
 PARAM_PREFIX = "param_"
 KIND_NAMES = {float: "a number", str: "a text", bool: "true or false", datetime: "a time"}
 _KINDS = {Text: str, Integer: int, BigInteger: int, Double: float, Boolean: bool, DateTime: datetime}
 _NAMELESS = ("params", "companions")  # JSON, which nothing is compared with
 _OTHER_VIEW = {"number": "trial", "trial": "number"}  # the trial's number: in the view of trials, and in that of epochs
+RANK = "rank"  # of no view of trials or epochs, as it takes all trials of a study to know one's: only where asked for
 _MOST_NEAR = 6
 _TRIAL_PARAMS = make_table(
     "trial_params", make_column("trial_id"), make_column("param_name"), make_column("distribution_json")
@@ -27,7 +41,7 @@ _TRIAL_PARAMS = make_table(
 
 
 class NamedValues:
-    """The columns of a view and the parameters of some studies, by name.
+    """The columns of a view, the parameters of some studies and the trials' rank, by name.
 
     Attributes:
         view: Of trials, or of epochs.
@@ -37,6 +51,16 @@ class NamedValues:
         self._engine = engine
         self._uids = list(study_uids)
         self.view = view
+        ranks = select(RANKING.c.trial_id, RANKING.c.rank).where(RANKING.c.study_uid.in_(self._uids))
+        self._ranks = ranks.subquery("ranks")
+        self._is_rank_named = False
+
+    @property
+    def source(self) -> FromClause:
+        """What to select from, once all names are found: the view, and the ranks where they are named."""
+        if not self._is_rank_named:
+            return self.view
+        return self.view.outerjoin(self._ranks, self._ranks.c.trial_id == self.view.c.trial_id)
 
     @cached_property
     def params(self) -> dict[str, type]:
@@ -53,7 +77,10 @@ class NamedValues:
         Raises:
             StoreError: There is none; the message says which is near.
         """
-        if name in self.view.c and name not in _NAMELESS:
+        if name == RANK:
+            self._is_rank_named = True
+            return self._ranks.c.rank
+        if self.is_column(name):
             return self.view.c[name]
         if (param := self.find_param(name)) is None:
             raise self._complain(name)
@@ -63,6 +90,10 @@ class NamedValues:
         of_trial = (PARAMS.c.trial_id == self.view.c.trial_id) & (PARAMS.c.name == param)
         found = select(chosen).where(of_trial).correlate(self.view).scalar_subquery()
         return cast(found, BigInteger) if kind is int else found
+
+    def is_column(self, name: str) -> bool:
+        """Whether it is a column of the view or the rank, not a parameter, which may have the same name."""
+        return (name in self.view.c and name not in _NAMELESS) or name == RANK
 
     def find_param(self, name: str) -> str | None:
         """The parameter's own name."""
@@ -76,7 +107,7 @@ class NamedValues:
             StoreError: There is no such name.
         """
         found = self.find(name)
-        param = None if found is self.view.c.get(name) else self.find_param(name)
+        param = None if self.is_column(name) else self.find_param(name)
         return _KINDS[type(found.type)] if param is None else self.params[param]
 
     def collate(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -85,7 +116,7 @@ class NamedValues:
         return column.collate("C") if is_server_text else column
 
     def _complain(self, name: str) -> StoreError:
-        columns = list(list_column_kinds(self.view))
+        columns = [*list_column_kinds(self.view), RANK]
         known_names = [*columns, *self.params]
         if (other := _OTHER_VIEW.get(name.lower(), "")) in columns:
             near = [other]

@@ -11,7 +11,7 @@ from sqlalchemy import Table, select
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction
 from flatselect.store.named_values import list_column_kinds, read_parameter_kinds
-from flatselect.store.study_query import Question, ask
+from flatselect.store.study_query import Question, ask, ask_with_kinds
 from flatselect.store.study_reader import StudyReader, find_study, list_studies
 from flatselect.store.view_columns import CURVES, RANKING, TRIALS
 
@@ -77,16 +77,18 @@ class StudyFrames:
 
         Args:
             where: A condition, as of `flatselect query --where`: only what it finds is read.
-            columns: Only these.
+            columns: Only these; also `rank`, from 1 for the best, which is read only where it is named, and parameters.
             limit: Rows at most.
         """
-        kinds = read_parameter_kinds(self._reader.engine, [self._reader.study_uid])
-        dtypes = _list_dtypes(TRIALS) | {f"param_{name}": DTYPES[kind] for name, kind in kinds.items()}
-        return self._ask(Question(where=where, limit=limit), dtypes, columns)
+        if columns is None:
+            params = read_parameter_kinds(self._reader.engine, [self._reader.study_uid])
+            columns = [*list_column_kinds(TRIALS), *(f"param_{name}" for name in params)]
+        return self._ask(Question(where=where, columns=columns, limit=limit))
 
     def curves(self, where: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row a trial and epoch: what was measured, and the latest prediction of it. Arguments as of `trials`."""
-        return self._ask(Question(where=where, of_epochs=True), _list_dtypes(CURVES), columns)
+        columns = list(list_column_kinds(CURVES)) if columns is None else columns
+        return self._ask(Question(where=where, columns=columns, of_epochs=True))
 
     def measurements(self, where: str | None = None) -> pd.DataFrame:
         """As `curves`, without predictions, and with each label-free companion in a column `companion_NAME`."""
@@ -123,16 +125,9 @@ class StudyFrames:
             raise StoreError(f"study {self._reader.name()!r}: no trial is complete yet, so none is the best")
         return self.trials(f"number = {ranking['number'].iloc[0]}").iloc[0]
 
-    def _ask(self, question: Question, dtypes: dict[str, str], columns: Sequence[str] | None) -> pd.DataFrame:
-        if columns is not None:
-            dtypes = {name: dtypes.get(name, "object") for name in columns}
-        shown = Question(
-            where=question.where,
-            columns=list(dtypes),
-            limit=question.limit,
-            of_epochs=question.of_epochs,
-        )
-        return _make_frame(ask(self._reader.engine, [self._reader.study_uid], shown), dtypes)
+    def _ask(self, question: Question) -> pd.DataFrame:
+        rows, kinds = ask_with_kinds(self._reader.engine, [self._reader.study_uid], question)
+        return _make_frame(rows, {name: DTYPES[kind] for name, kind in kinds.items()})
 
 
 def _list_dtypes(view: Table) -> dict[str, str]:

@@ -12,7 +12,7 @@ from flatselect.store.engine import run_transaction
 from flatselect.store.expression_compiler import compile_condition
 from flatselect.store.expression_parser import parse_aggregates, parse_condition, parse_names, parse_sort
 from flatselect.store.expressions import Aggregate
-from flatselect.store.named_values import KIND_NAMES, PARAM_PREFIX, NamedValues, compared_as, list_column_kinds
+from flatselect.store.named_values import KIND_NAMES, PARAM_PREFIX, RANK, NamedValues, compared_as, list_column_kinds
 from flatselect.store.view_columns import CURVES, KEY_COLUMNS, OPTUNA_TRIALS, PARAMS, TRIALS
 
 _FEW = 1000
@@ -87,19 +87,19 @@ class _Asking:
         keys = [column.label(f"_key_{column.name}") for column in key_columns]
         shown = self._choose_columns()
         columns = [*keys, *(column.label(name) for name, column in shown.items() if column is not None)]
-        statement = select(*columns).where(*conditions).order_by(*self._make_order())
+        order_by = self._make_order()
+        statement = select(*columns).select_from(self._names.source).where(*conditions).order_by(*order_by)
         if question.limit is None:
             rows = self._read(statement)
         else:
-            # In two steps, as some columns take long to make: only for the rows that are shown.
-            found = self._read(statement.with_only_columns(*keys).limit(question.limit))
-            order = {tuple(row.values()): position for position, row in enumerate(found)}
-            of_found = self._view.c.trial_id.in_(sorted({key[0] for key in order}))
-            placed = [
-                (order.get(tuple(row[key.name] for key in keys)), row)
-                for row in self._read(select(*columns).where(of_found))
-            ]
-            rows = [row for _, row in sorted(((p, row) for p, row in placed if p is not None), key=itemgetter(0))]
+            # In two steps, as some columns take long to make: only for the rows that are shown. Ranks take all of them.
+            late = [column for column in columns if column.name != RANK]
+            first = [*keys, *(column for column in columns if column.name == RANK)]
+            found = self._read(statement.with_only_columns(*first).limit(question.limit))
+            of_found = self._view.c.trial_id.in_(sorted({row["_key_trial_id"] for row in found}))
+            read_key = itemgetter(*(key.name for key in keys))
+            others = {read_key(row): row for row in self._read(select(*late).where(of_found))}
+            rows = [row | others[read_key(row)] for row in found if read_key(row) in others]
         return list(self._add_params(rows, shown))
 
     def read_kinds(self) -> dict[str, type]:
@@ -171,7 +171,7 @@ class _Asking:
         if not names:
             raise StoreError("--columns: is empty; give names, or leave it out for all")
         found = {name: self._names.find(name) for name in names}
-        return {name: column if name in self._view.c else None for name, column in found.items()}
+        return {name: column if self._names.is_column(name) else None for name, column in found.items()}
 
     def _make_order(self) -> list[ColumnElement[Any]]:
         order = [self._order(self._names.find(name), descends) for name, descends in parse_sort(self._question.sort)]
@@ -195,7 +195,7 @@ class _Asking:
                 raise StoreError(f"--sort {name}: of groups only what is shown can be sorted by: {', '.join(by_name)}")
             order.append(self._order(chosen, descends))
         order += [self._order(group.element, False) for group in groups]
-        statement = select(*groups, *aggregates.values())
+        statement = select(*groups, *aggregates.values()).select_from(self._names.source)
         if groups:
             statement = statement.group_by(*(group.element for group in groups))
         return statement.order_by(*order).limit(question.limit)

@@ -39,6 +39,8 @@ QUESTIONS = {
     "where of a parameter, sort, limit": Question("width >= 16 and block = 'plain'", "-predicted_test_score", limit=20),
     "group by, aggregates": Question(group_by="block", aggregates="count(),max(predicted_test_score),avg(train_score)"),
     "a trial's curve": Question("trial = 20", of_epochs=True),
+    "sort by rank, limit": Question(sort="rank", columns="rank,number,predicted_test_score,width", limit=20),
+    "curves of the first by rank": Question("rank <= 5", columns="rank,epoch,train_loss", of_epochs=True),
 }
 STATEMENTS = {
     "SQL: the ranking's first": "SELECT rank, number, predicted_test_score, predicted_test_score_low FROM "

@@ -35,6 +35,9 @@ def test_frames(study, database_url):
     few = study.trials("state = 'PRUNED'", ["number", "param_width"])
     assert few.to_dict("list") == {"number": [4, 5], "param_width": [held[4]["width"], held[5]["width"]]}
     assert study.trials("number > 99").dtypes.equals(trials.dtypes)
+    ranks = study.trials(columns=["rank", "number", "width"]).set_index("rank")
+    assert ranks["width"].dtype == "Int64"
+    assert ranks["number"].loc[[1, 2, 3, 4]].tolist() == study.ranking()["number"].tolist()
 
     curves = study.curves()
     assert len(curves) == 7 * 3 - 1 + 2 - 1 - 1
@@ -62,8 +65,12 @@ def test_parameters_of_any_name(tmp_path):
     optuna_study = optuna.create_study(study_name="any", storage=storage)
     optuna_study.set_user_attr(UID_ATTRIBUTE, "f" * 32)
     StudyWriter.create(engine, "f" * 32, "any", {}, {})
-    optuna_study.ask().suggest_float(name, 0.5, 0.5)
+    trial = optuna_study.ask()
+    trial.suggest_float(name, 0.5, 0.5)
+    trial.suggest_int("rank", 7, 7)
     with flatselect.open_study(url) as study:
         assert study.trials()[f"param_{name}"].tolist() == [0.5]
+        assert study.trials("param_rank = 7")["param_rank"].tolist() == [7]
+        assert study.trials("rank = 7").empty, "the trial's place in the ranking"
     close_optuna_storage(storage)
     engine.dispose()

@@ -11,9 +11,10 @@ from recorded_study import record_study
 from sqlalchemy import text
 
 from flatselect.errors import StoreError
+from flatselect.ranking import rank_trials
 from flatselect.store.engine import make_engine, open_transaction
 from flatselect.store.study_query import Question, ask, ask_with_kinds
-from flatselect.store.study_reader import find_study
+from flatselect.store.study_reader import find_study, list_studies
 
 
 @pytest.fixture(scope="module")
@@ -209,12 +210,53 @@ def test_epochs(reader):
     assert rows[1]["companions"]["latency_ms"] == 1.5
 
 
+def test_ranks_are_those_of_the_ranking(reader):
+    ranked = rank_trials(reader.trials(include_audits=False))
+    rank = {number: place for place, number in enumerate(ranked, 1)}
+    assert len(rank) == 4
+
+    def read(**values):
+        return ask(reader.engine, [reader.study_uid], Question(**values))
+
+    assert read(columns="number,rank") == [{"number": number, "rank": rank.get(number)} for number in range(9)]
+    assert choose(reader, "rank <= 2") == sorted(ranked[:2])
+    assert choose(reader, "rank is null and state = 'COMPLETE'") == [2], "which trial 3 trained again"
+    assert choose(reader, None, sort="rank", limit=3) == ranked[:3]
+    assert choose(reader, None, sort="-rank")[:4] == ranked[::-1], "what is missing is last"
+    assert read(columns="rank,width", where="width > 0 and rank in (2, 3)", sort="-rank", limit=1)[0]["rank"] == 3
+    epochs = read(columns="trial,epoch,rank", where="rank = 1", sort="-epoch", of_epochs=True, limit=2)
+    assert epochs == [{"trial": ranked[0], "epoch": epoch, "rank": 1} for epoch in (3, 2)]
+    assert read(group_by="state", aggregates="min(rank),count()", where="rank is not null") == [
+        {"state": "COMPLETE", "min(rank)": 1, "count()": 3},
+        {"state": "PRUNED", "min(rank)": rank[5], "count()": 1},
+    ]
+    rows, kinds = ask_with_kinds(reader.engine, [reader.study_uid], Question(columns="rank", limit=0))
+    assert (rows, kinds) == ([], {"rank": int})
+    assert "rank" not in read(limit=1)[0], "only where it is asked for"
+    with pytest.raises(StoreError, match=r"no column or parameter 'ranks'; did you mean rank or"):
+        read(sort="ranks")
+
+
+def test_ranks_are_of_each_study_by_itself(tmp_path):
+    url = f"sqlite:///{tmp_path}/two.db"
+    for name in ("digits", "others"):
+        record_study(url, name)
+    with contextlib.closing(find_study(make_engine(url, create=False), "digits")) as reader:
+        uids = [summary.uid for summary in list_studies(reader.engine)]
+        rows = ask(reader.engine, uids, Question("rank <= 2", "rank,study", "study,rank,number"))
+        assert [(row["study"], row["rank"]) for row in rows] == [
+            ("digits", 1), ("others", 1), ("digits", 2), ("others", 2)
+        ]  # fmt: skip
+        (row,) = ask(reader.engine, [reader.study_uid], Question("rank = 1", columns="study,number"))
+        assert row == {"study": "digits", "number": rows[0]["number"]}
+
+
 PIECES = st.sampled_from(
     [
         *("number", "width", "block", "state", "`crop size`", "extrapolation", "started_at", "zzz", "and", "or", "not"),
         *("in", "is", "null", "like", "contains", "=", "!=", "<", ">=", "(", ")", ",", "'", '"', "`", ";", "--", "/*"),
         *("*/", "%", "_", "\\", "1", "-2.5", "1e999", "99999999999999999999", "'x'", "'DROP TABLE trials'", "true"),
-        *("\x00", "é", "\ud800", "nan", "count()", "max(width)"),
+        *("rank", "\x00", "é", "\ud800", "nan", "count()", "max(width)"),
     ]
 )
 CONDITIONS = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=12).map(" ".join))
