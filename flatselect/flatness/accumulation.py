@@ -62,6 +62,7 @@ class GapFlatness:
             raise DataError(f"quantities={sorted(unknown)}: unknown; expected any of {', '.join(QUANTITIES)}")
         self.head = head
         self._quantities = frozenset(quantity for quantity in QUANTITIES if quantity in wanted)
+        self._input_stds = input_stds
         self._reduction = TailReduction(head, self._quantities, input_stds)
         self._set_companions = frozenset(companions) - set(COMPANION_NAMES)
         self._waiting: list[TailRecord] = []
@@ -115,13 +116,12 @@ class GapFlatness:
         """Adds another accumulator's images, of the same head, after the own ones.
 
         Raises:
-            DataError: It is of another head, or of other quantities.
+            DataError: It is of another head, of other quantities or companions, or of inputs divided by other numbers.
         """
-        if (other.head.layer, other._quantities) != (self.head.layer, self._quantities):
-            raise DataError(
-                f"merge: the other accumulator is of {other.head.layer!r} with quantities {sorted(other._quantities)}; "
-                f"expected {self.head.layer!r} with {sorted(self._quantities)}"
-            )
+        if other._description != self._description:
+            raise DataError(f"merge: the other accumulator is of {other._description}; expected {self._description}")
+        if not _are_same(other._input_stds, self._input_stds):
+            raise DataError("merge: the other accumulator divides the layers' inputs by other input_stds")
         self._reduce_waiting()
         other._reduce_waiting()
         own, others = self._reduction, other._reduction
@@ -133,6 +133,14 @@ class GapFlatness:
         self._kept_logits.extend(other._kept_logits)
         self._kept_features.extend(other._kept_features)
         self._kept_labels.extend(other._kept_labels)
+
+    @property
+    def _description(self) -> str:
+        """What accumulators that are merged have in common."""
+        return (
+            f"{self.head.layer!r} with quantities {sorted(self._quantities)} and companions "
+            f"{sorted(self._set_companions)}"
+        )
 
     def relative_error(self) -> float:
         """Standard error of κ over κ itself, so far; infinite for fewer than two images."""
@@ -216,3 +224,9 @@ class GapFlatness:
 
 def _find_standard_error(of_images: Tensor) -> float:
     return of_images.std().item() / math.sqrt(len(of_images)) if len(of_images) > 1 else math.nan
+
+
+def _are_same(one: Sequence[Tensor] | None, other: Sequence[Tensor] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and all(map(torch.equal, one, other))

@@ -30,7 +30,7 @@ from flatselect.flatness.separability import (
     find_exactness,
     perturb_activations,
 )
-from flatselect.flatness.tail import read_logits, run_tail
+from flatselect.flatness.tail import run_tail
 from flatselect.records import Exactness
 
 # At most as many are run under noise to find what lies between layer and output.
@@ -47,12 +47,14 @@ class MeasuredLayer:
         channel_features: The classifier's input feature that each output channel feeds, (J,) int64; None where the tail
             mixes channels, or where other layers lie between.
         exactness: "hessian" where the network is piecewise linear from here on, else "gauss_newton".
+        input_shapes: Of one image's input in each of its runs, where this was found.
     """
 
     name: str
     module: Layer
     channel_features: Tensor | None
     exactness: Exactness
+    input_shapes: tuple[torch.Size, ...]
 
     @property
     def method(self) -> Literal["closed_form", "class_jacobians"]:
@@ -74,6 +76,7 @@ class Head:
         refused: Why layers are not measured, by name; only where all were asked for.
         overwrites_images: Whether the model works in place on the images it is given.
         n_graph_elements: Numbers of one image that the graph from the measured layers on holds, roughly.
+        gives_probabilities: Whether the output of a model without a classifier is probabilities, not logits.
     """
 
     layers: tuple[MeasuredLayer, ...]
@@ -83,6 +86,7 @@ class Head:
     refused: Mapping[str, str]
     overwrites_images: bool
     n_graph_elements: int
+    gives_probabilities: bool
 
     @property
     def layer(self) -> str:
@@ -200,13 +204,17 @@ def _locate_head(
         refused,
         overwrites_images,
         _count_graph_elements(run, chosen),
+        False,
     )
     # For copies of the first image, what the recorded run has computed need not be computed again.
     with run.repeated(chosen, len(probe)) if wanted is None else nullcontext():
-        measured, left_out = _find_layers(model, head, chosen, front, probe, handles, wanted)
+        measured, left_out, gives_probabilities = _find_layers(model, head, chosen, front, probe, handles, wanted)
+    head = dataclasses.replace(
+        head, layers=measured, refused=refused | left_out, gives_probabilities=gives_probabilities
+    )
     if classifier is None and wanted is None:
-        _check_output_is_logits(run.output, measured)
-    return dataclasses.replace(head, layers=measured, refused=refused | left_out), run.output
+        _check_output_is_logits(run.output, head)
+    return head, run.output
 
 
 def _find_layers(
@@ -217,7 +225,7 @@ def _find_layers(
     images: Tensor,
     handles: list[RemovableHandle],
     wanted: Wanted,
-) -> tuple[tuple[MeasuredLayer, ...], dict[str, str]]:
+) -> tuple[tuple[MeasuredLayer, ...], dict[str, str], bool]:
     """Runs the tail under noise and finds what each layer feeds.
 
     Args:
@@ -230,7 +238,8 @@ def _find_layers(
         wanted: What the user asked for; None for the last convolution.
 
     Returns:
-        The layers, and why some of them are left out, where all were asked for.
+        The layers; why some of them are left out, where all were asked for; and whether the output is probabilities,
+        which under noise it is only if it always is.
     """
     modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
     name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
@@ -247,7 +256,16 @@ def _find_layers(
             refused[name] = str(error)
 
     tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
-    check_derivatives(tail, names)
+    at_rest = check_derivatives(tail, names)
+    for i in at_rest if len(names) > 1 else ():
+        # By itself, as the noise of layers before it may not show what this one does.
+        alone = run_tail(model, [modules[i]], head.classifier, images, handles, perturb_activations)
+        try:
+            check_derivatives(alone, [names[i]])
+        except UnsupportedHeadError as error:
+            if wanted != "all":
+                raise
+            refused.setdefault(names[i], str(error))
     measured: list[MeasuredLayer] = []
     for i, (name, module, exactness) in enumerate(zip(names, modules, find_exactness(tail), strict=True)):
         if name in refused:
@@ -263,12 +281,13 @@ def _find_layers(
                     f"channels of {name!r}, several of each channel (a flattened map), where one a channel was "
                     f"expected: pool the map to 1×1 first; or {say_how_to_name(name)}"
                 )
-        measured.append(MeasuredLayer(name, module, channel_features, exactness))
+        shapes = tuple(call.input.shape[1:] for call in tail.calls[i])
+        measured.append(MeasuredLayer(name, module, channel_features, exactness, shapes))
     if not measured:
         raise UnsupportedHeadError("no layer of this model can be measured: " + "; ".join(refused.values()))
     if wanted is None:
         measured = [layer for layer in measured if not _is_shortcut(layer, measured, front)]
-    return tuple(measured), refused
+    return tuple(measured), refused, tail.logits is not tail.output and head.classifier is None
 
 
 def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], front: Front) -> bool:
@@ -308,11 +327,11 @@ def check_output_of_first_image(output: object, in_other_company: object) -> Non
         )
 
 
-def _check_output_is_logits(output: object, layers: Sequence[MeasuredLayer]) -> None:
+def _check_output_is_logits(output: object, head: Head) -> None:
     """A pooled convolution may be logits; what a sigmoid made of it is not."""
     assert isinstance(output, Tensor)
-    is_within_one = read_logits(output) is output and bool(((output >= 0) & (output <= 1)).all())
-    if is_within_one and any(layer.exactness == "gauss_newton" for layer in layers):
+    is_within_one = not head.gives_probabilities and bool(((output >= 0) & (output <= 1)).all())
+    if is_within_one and head.exactness == "gauss_newton":
         raise UnsupportedHeadError(
             f"the model's output, shape {tuple(output.shape)}, lies between 0 and 1 and is not a softmax (a sigmoid?); "
             "expected logits of a softmax: return what the last layer gives"

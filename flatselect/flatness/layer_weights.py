@@ -9,19 +9,22 @@ from flatselect.flatness.patches import LayerGeometry
 
 
 class LayerWeights:
-    """Kernel rows in the type asked for; with each input channel's standard deviation moved into them, if given."""
+    """Kernel rows in the type asked for; with each input channel's standard deviation moved into them, if given.
+
+    The weight is read when it is needed, after a forward pass: weight norms and pruning by hooks make it anew in each.
+    """
 
     def __init__(self, layer: MeasuredLayer, input_std: Tensor | None):
         self.geometry = LayerGeometry.of(layer.module)
         self.dtype = torch.float64 if layer.module.weight.dtype == torch.float64 else torch.float32
-        self._weight = layer.module.weight.detach().flatten(1)  # (J, d)
+        self._module = layer.module
         self._input_std = input_std
         self._folded_grams: dict[torch.dtype, FoldedGram] = {}
         self._kernel_grams: dict[torch.dtype, Tensor] = {}
 
     def kernel(self, dtype: torch.dtype) -> Tensor:
         """K, (J, d); each input channel multiplied by what the input is divided by."""
-        kernel = self._weight.to(dtype)
+        kernel = self._module.weight.detach().flatten(1).to(dtype)
         if self._input_std is None:
             return kernel
         std = self._input_std.to(kernel.device)

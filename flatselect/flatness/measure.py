@@ -115,7 +115,9 @@ def measure(
         total = GapFlatness(head, quantities, companions, stds)
         modules = [found.module for found in head.layers]
         for batch in _cut(chain([first], batches), head):
-            tail = run_tail(model, modules, head.classifier, prepare(batch.images), handles)
+            images = prepare(batch.images)
+            probabilities = head.gives_probabilities
+            tail = run_tail(model, modules, head.classifier, images, handles, gives_probabilities=probabilities)
             check_output_of_first_image(first_output, tail.output)
             first_output = None
             total.update(tail, batch.labels)

@@ -12,7 +12,7 @@ from flatselect.flatness.batch_statistics import BatchStatistics
 from flatselect.flatness.head import Head, MeasuredLayer
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
-from flatselect.flatness.tail import first_input, read_logits
+from flatselect.flatness.tail import choose_slope_factor, first_input, read_logits
 
 
 def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
@@ -70,7 +70,7 @@ def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
                     f"layer {name!r} ran {len(runs)} times in one forward pass; the flatness penalty needs one run"
                 )
         if classified is None:
-            features = logits = read_logits(output)
+            features = logits = read_logits(output, head.gives_probabilities)
         else:
             features, logits = (tensor.flatten(1) for tensor in classified[0])
         if logits.shape[1] == 1:
@@ -128,12 +128,13 @@ def _compute(
 
     if layer.channel_features is not None:
         n_positions = geometry.channels_first(activations)[0, 0].numel()
-        slopes = differentiate(features, torch.full_like(features, n_positions))
+        factor = choose_slope_factor(n_positions, features.dtype)
+        slopes = differentiate(features, torch.full_like(features, factor))
         rows = head_rows.to(dtype).index_select(1, layer.channel_features)  # (n_classes, J)
         # A vector common to all rows cancels: taken out first, it cannot drown the differences.
-        factor = deviations.of_rows(rows - rows.mean(0))
-        squares = _contract(kernel_gram, factor, *patches.factorise(slopes))
-        return deviations.average(squares.double() / n_positions**2)
+        centered = deviations.of_rows(rows - rows.mean(0))
+        squares = _contract(kernel_gram, centered, *patches.factorise(slopes))
+        return deviations.average(squares.double() / factor**2)
     by_class = []
     for cotangent in deviations.iterate_cotangents():
         left, right = patches.factorise(differentiate(logits, cotangent))

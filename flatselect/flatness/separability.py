@@ -128,12 +128,15 @@ def follow_features(
     return follows
 
 
-def check_derivatives(tail: TailPass, names: Sequence[str]) -> None:
+def check_derivatives(tail: TailPass, names: Sequence[str]) -> list[int]:
     """Refuses a tail whose derivatives are not those of its function, or that does not keep images apart.
 
     Args:
         tail: A pass with perturbed activations, the first two rows of one image.
         names: Of its layers.
+
+    Returns:
+        The places of layers whose derivative is 0 everywhere: what follows them may be cut off, or at rest.
 
     Raises:
         UnsupportedHeadError: Names the layer.
@@ -163,6 +166,7 @@ def check_derivatives(tail: TailPass, names: Sequence[str]) -> None:
                     "(a batch norm with track_running_stats=False?): flatness is defined image by image; use running "
                     "statistics"
                 )
+    return [i for i, calls in enumerate(of_all) if not any(bool(slopes.any()) for slopes in calls)]
 
 
 def _draw_weights(features: Tensor) -> Tensor:

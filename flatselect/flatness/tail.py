@@ -94,6 +94,7 @@ def run_tail(
     handles: list[RemovableHandle],
     perturb: Callable[[Tensor], Tensor] | None = None,
     inspect: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
+    gives_probabilities: bool | None = None,
 ) -> TailPass:
     """Runs the model without gradients up to the first measured layer's output, and with them from there on.
 
@@ -105,6 +106,8 @@ def run_tail(
         handles: Receives the hooks, so that they go also after an exception.
         perturb: Changes the output of the layers that begin the tail, to see it elsewhere than the images put it.
         inspect: Is shown every run of a measured layer and of the classifier: the layer, its input and its own output.
+        gives_probabilities: Of a model without a classifier, whether its output is read as probabilities; None: as the
+            output looks.
 
     Raises:
         UnsupportedHeadError: A layer does not run, or the classifier not exactly once.
@@ -148,7 +151,7 @@ def run_tail(
         raise UnsupportedHeadError(f"the classifier ran {len(classified)} times in one forward pass; expected once")
     with torch.enable_grad():
         if classifier is None:
-            features = logits = read_logits(output)
+            features = logits = read_logits(output, gives_probabilities)
         else:
             features, logits = (tensor.flatten(1) for tensor in classified[0])
     return TailPass(tuple(map(tuple, calls)), features, logits, output)
@@ -161,15 +164,30 @@ def _operations_without_batching_rule_ignored() -> Iterator[None]:
         yield
 
 
+def choose_slope_factor(n_positions: int, dtype: torch.dtype) -> int:
+    """What features are multiplied by before they are differentiated in a map of P positions: P, or nearly.
+
+    ∂h/∂a is of the size of 1/P: multiplied before rather than after, half precision keeps it. There it is a power of
+    two, which is exact, and one that half precision can hold.
+    """
+    if torch.finfo(dtype).eps < 1e-4:
+        return n_positions
+    return int(min(2 ** (n_positions.bit_length() - 1), 2**15))
+
+
 def first_input(args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
     """A layer's input, given by position or by any name."""
     return args[0] if args else next(iter(kwargs.values()))
 
 
-def read_logits(output: object) -> Tensor:
+def read_logits(output: object, gives_probabilities: bool | None = None) -> Tensor:
     """A model's output as logits: the output itself, or its logarithm where it is probabilities.
 
     softmax(log p) = p, and log p differs from the logits by one number an image, which no formula here sees.
+
+    Args:
+        output: The model's.
+        gives_probabilities: Whether it is probabilities; None: where it looks like them. A few images' logits may.
 
     Raises:
         UnsupportedHeadError: The output is not one tensor (n_images, n_classes).
@@ -180,25 +198,39 @@ def read_logits(output: object) -> Tensor:
             f"the model returns {given}, expected one tensor of logits (n_images, n_classes): "
             "wrap it in a module that returns the logits"
         )
-    return output.clamp_min(torch.finfo(output.dtype).tiny).log() if _are_probabilities(output.detach()) else output
+    if gives_probabilities is None:
+        gives_probabilities = _are_probabilities(output.detach())
+    return output.clamp_min(torch.finfo(output.dtype).tiny).log() if gives_probabilities else output
 
 
 def _are_probabilities(output: Tensor) -> bool:
     sums = output.double().sum(1)
-    tolerance = output.shape[1] * 4 * torch.finfo(output.dtype).eps
+    tolerance = min(output.shape[1] * 4 * torch.finfo(output.dtype).eps, 0.05)
     return output.shape[1] > 1 and bool((output >= 0).all()) and bool(((sums - 1).abs() <= tolerance).all())
 
 
 def is_output_of_classifier(output: object, logits: Tensor) -> bool:
-    """Whether a model's output is the logits, or their softmax or log-softmax, by value."""
+    """Whether a model's output is the logits, or their softmax or log-softmax, by value.
+
+    Each number is held against what it should be, relative to its own size and to what rounding makes of it: a part of
+    the largest one would hide a temperature where logits are small or precision is low.
+    """
     if not isinstance(output, Tensor) or output.shape != logits.shape:
         return False
     if torch.equal(output, logits):
         return True
-    z = logits.detach().double()
-    tolerance = 64 * torch.finfo(logits.dtype).eps
-    for expected in (z, z.softmax(1), z.log_softmax(1)):
-        scale = max(1.0, float(expected.abs().max()))
-        if torch.allclose(output.detach().double(), expected, rtol=tolerance, atol=tolerance * scale):
+    found, z = output.detach().double(), logits.detach().double()
+    types = [torch.finfo(tensor.dtype) for tensor in (output, logits) if tensor.is_floating_point()]
+    eps = max(kind.eps for kind in types)
+    probabilities, logarithms = z.softmax(1), z.log_softmax(1)
+    # exp(z − max z) is as sure as what it is the exponential of.
+    rounding = eps * (8 + (z.amax(1, keepdim=True) - z) + logarithms.abs())
+    smallest = max(kind.smallest_normal for kind in types)
+    for expected, tolerance in (
+        (z, eps * z.abs()),
+        (probabilities, rounding * probabilities + smallest),
+        (logarithms, rounding),
+    ):
+        if bool(((found - expected).abs() <= tolerance).all()):
             return True
     return False

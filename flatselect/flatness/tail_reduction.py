@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flatselect.errors import NonFiniteError
+from flatselect.errors import NonFiniteError, UnsupportedHeadError
 from flatselect.flatness.class_jacobians import LayerJacobian, add_classes
 from flatselect.flatness.closed_form import compute_closed_form
 from flatselect.flatness.head import Head
+from flatselect.flatness.layer_calls import check_own_output
 from flatselect.flatness.layer_values import LayerValues, Quantity
 from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.model_state import check_finite
 from flatselect.flatness.separability import find_exactness, follow_features
-from flatselect.flatness.tail import TailPass
+from flatselect.flatness.tail import TailPass, choose_slope_factor
 from flatselect.flatness.tail_graph import is_plain
 from flatselect.measures.softmax_split import SoftmaxSplit
 
@@ -25,17 +26,17 @@ class TailRecord:
 
     Attributes:
         inputs: Of every run of every layer.
-        slopes: ∂(P·h)/∂a of every layer with a closed form, P as below; None for other layers.
+        slopes: ∂(f·h)/∂a of every layer with a closed form, f as below; None for other layers.
         logits: z, (n_images, n_classes).
         features: h, (n_images, n_features).
-        n_positions: P, the most positions of any layer's output.
+        slope_factor: f, by the most positions of any layer's output.
     """
 
     inputs: tuple[tuple[Tensor, ...], ...]
     slopes: tuple[Tensor | None, ...]
     logits: Tensor
     features: Tensor
-    n_positions: int
+    slope_factor: int
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -60,7 +61,7 @@ class TailRecord:
             tuple(None if slopes is None else next(joined) for slopes in first.slopes),
             next(joined),
             next(joined),
-            first.n_positions,
+            first.slope_factor,
         )
 
 
@@ -89,29 +90,33 @@ class TailReduction:
             LayerWeights(layer, None if input_stds is None else input_stds[i]) for i, layer in enumerate(head.layers)
         ]
         self._head_rows: dict[tuple[int, int, torch.dtype], Tensor] = {}
-        self._shapes: list[torch.Size] | None = None
+        self._shapes = [layer.input_shapes for layer in head.layers]
 
     def record(self, tail: TailPass) -> TailRecord:
-        """Takes from a pass what its closed forms need, and holds what was found of the tail against its images."""
+        """Takes from a pass what its closed forms need, and holds what was found of the tail against its images.
+
+        Raises:
+            UnsupportedHeadError: A layer does not run once on every image, or not as it did where the head was found.
+        """
+        is_changed = self._check_runs(tail)
         slopes: list[Tensor | None] = [None for _ in self._layers]
+        of_all: list[list[Tensor]] = []
         n_positions = max(output[0].numel() // output.shape[1] for output in tail.layer_outputs)
+        factor = choose_slope_factor(n_positions, tail.features.dtype)
         if any(self.is_closed):
-            # ∂h/∂a is of the size of 1/P: multiplied by P before rather than after, half precision keeps it.
-            of_all = tail.differentiate(tail.features, torch.full_like(tail.features, n_positions))
-            # Another size may take another way, even of a tail that does not depend on the numbers.
-            shapes = [output.shape[1:] for output in tail.layer_outputs]
-            if shapes != (self._shapes or shapes) or not is_plain(tail.features.grad_fn):
-                self._check_tail(tail, of_all, n_positions)
-            self._shapes = shapes
-            for i, is_closed in enumerate(self.is_closed):
-                if is_closed:
-                    (slopes[i],) = of_all[i]
+            of_all = tail.differentiate(tail.features, torch.full_like(tail.features, factor))
+        # Another size may take another way, even of a tail that does not depend on the numbers.
+        if is_changed or not is_plain(tail.end.grad_fn):
+            self._check_tail(tail, of_all, factor)
+        for i, is_closed in enumerate(self.is_closed):
+            if is_closed:
+                (slopes[i],) = of_all[i]
         return TailRecord(
             tuple(tuple(call.input for call in calls) for calls in tail.calls),
             tuple(slopes),
             tail.logits.detach().clone(),  # a copy, as a model without a classifier may use its output again
             tail.features.detach(),
-            n_positions,
+            factor,
         )
 
     def reduce(self, record: TailRecord, tail: TailPass | None, split: SoftmaxSplit) -> list[LayerValues]:
@@ -160,6 +165,32 @@ class TailReduction:
                 )
         return [found[i] for i in range(len(self._layers))]
 
+    def _check_runs(self, tail: TailPass) -> bool:
+        """Whether a layer is given another shape than it last was; refuses what was not seen where the head was found.
+
+        A layer may take another way for images of another size (padding by hand, windows as rows): its first image says
+        whether its output is still its own weight's.
+        """
+        n_images, is_changed = len(tail.logits), False
+        for i, (layer, calls) in enumerate(zip(self._head.layers, tail.calls, strict=True)):
+            rows = [len(call.output) for call in calls]
+            if set(rows) != {n_images}:
+                in_parts = f"; if the model runs batches in parts, give batches of at most {max(rows)} images"
+                raise UnsupportedHeadError(
+                    f"{layer.name!r} ({type(layer.module).__name__}) works on {' + '.join(map(str, rows))} rows for "
+                    f"{n_images} images, where it worked on one row an image when the head was found (windows or parts "
+                    f"of a batch as rows?): expected one row an image" + (in_parts if sum(rows) == n_images else "")
+                )
+            shapes = tuple(call.input.shape[1:] for call in calls)
+            if shapes == self._shapes[i]:
+                continue
+            is_changed, self._shapes[i] = True, shapes
+            for call in calls:
+                check_own_output(layer.name, layer.module, call.input[:1], call.output[:1].detach())
+            if len(calls) > 1:
+                self.is_closed[i], self.exactness[i] = False, "gauss_newton"
+        return is_changed
+
     def _check_tail(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
         """Holds what was found of the tail against these images, and from here on believes only what holds.
 
@@ -168,10 +199,12 @@ class TailReduction:
         that opens for some images (or another way for images of another size) costs time, not the right number: κ is
         the same by class Jacobians.
         """
-        if all(self.is_closed) and "hessian" in self.exactness:
+        if "hessian" in self.exactness:
             for i, exactness in enumerate(find_exactness(tail)):
                 if exactness == "gauss_newton":
                     self.exactness[i] = exactness
+        if not any(self.is_closed):
+            return
         maps = [
             self._head.layers[i].channel_features if is_closed else None for i, is_closed in enumerate(self.is_closed)
         ]
@@ -192,7 +225,7 @@ class TailReduction:
             weights.folded_gram(dtype),
             self._centered_head_rows(i, record.features.shape[1], dtype),
             split,
-            slopes if slopes.shape[2] == record.n_positions else slopes * (slopes.shape[2] / record.n_positions),
+            slopes if slopes.shape[2] == record.slope_factor else slopes * (slopes.shape[2] / record.slope_factor),
             weights.geometry,
             weights.prepare_input(given, dtype),
             self._quantities,

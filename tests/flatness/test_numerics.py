@@ -1,13 +1,17 @@
 """The closed form where numbers are extreme, and its two ways to the same products."""
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
+import torch.nn.functional as F
 from cases import CLOSED_FORM, make_case
-from torch import Tensor
+from torch import Tensor, nn
 
-from flatselect import measure
+from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import NonFiniteError
-from flatselect.flatness import closed_form, find_head
+from flatselect.flatness import closed_form, find_head, flatness_penalty, reference_by_gradients
 from flatselect.flatness.patches import LayerGeometry, PatchProducts, is_gram_cheaper
 from flatselect.measures import split_softmax
 
@@ -177,3 +181,97 @@ def test_overflow_is_said() -> None:
         model.get_submodule("head").weight *= 1e-200
     with pytest.raises(NonFiniteError, match="flatness of layer 'last' overflows: its weights or activations"):
         measure(model, images)
+
+
+class Changed(nn.Module):
+    """A network whose output was changed after it was classified."""
+
+    def __init__(self, model: nn.Module, change: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.change(self.model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "change", [lambda z: z / 2, lambda z: 0.95 * z, torch.sigmoid, torch.tanh, lambda z: z + 0.1 * z.flip(1)]
+)
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_an_output_that_is_not_the_classifiers_is_refused(
+    change: Callable[[Tensor], Tensor], scale: float, dtype: torch.dtype
+) -> None:
+    """However small the logits are, and in whatever precision."""
+    model, images, _ = make_case("conv_bn_relu")
+    model(images)
+    classifier = model.get_submodule(find_head(model, images).classifier_name)
+    for parameter in classifier.parameters():
+        parameter.data *= scale
+    model.to(dtype)
+    if torch.equal(change(model(images.to(dtype))), model(images.to(dtype))):
+        pytest.skip("in this precision nothing is changed")
+    with pytest.raises(UnsupportedHeadError, match="expected the output of an nn.Linear on pooled features"):
+        measure(Changed(model, change), images)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "change", [lambda z: z.softmax(1), lambda z: z.log_softmax(1), lambda z: z.float().softmax(1), lambda z: z.float()]
+)
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 100.0])
+def test_the_softmax_of_the_classifier_is_its_in_any_precision(
+    change: Callable[[Tensor], Tensor], scale: float, dtype: torch.dtype
+) -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    classifier = model.get_submodule(find_head(model, images).classifier_name)
+    for parameter in classifier.parameters():
+        parameter.data *= scale
+    model.to(dtype)
+    expected = measure(model, images).relative_gap_flatness
+    assert measure(Changed(model, change), images).relative_gap_flatness == pytest.approx(expected, rel=1e-6)
+
+
+def test_logits_of_few_images_that_add_up_to_one_are_no_probabilities() -> None:
+    """Half precision is coarse enough for it, where a ReLU leaves no logit negative (SqueezeNet)."""
+
+    class Positive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.c1, self.c2 = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.c2(F.relu(self.c1(x)))).mean((2, 3))
+
+    model, images = Positive().double(), torch.randn(8, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        sums = model(images).sum(1)
+    near = images[sums.argsort()][3:4]
+    model.c2.weight.data /= sums.sort().values[3]
+    assert model.c2.bias is not None
+    model.c2.bias.data /= sums.sort().values[3]
+    assert model(near).sum().item() == pytest.approx(1, abs=1e-12)
+    expected = reference_by_gradients(model, near, "c2").gauss_newton_flatness
+    assert measure(model, near).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+    assert measure(model, near).exactness == "hessian"
+    half = copy.deepcopy(model).bfloat16()
+    assert measure(half, near).relative_gap_flatness == pytest.approx(expected, rel=0.05)
+
+
+def test_half_precision_holds_large_maps() -> None:
+    """∂(P·h)/∂a for P = 256² is more than float16 holds; a P that it rounds is no part of the result."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    for size in (17, 256):
+        images = torch.randn(1, 3, size, size)
+        exact = measure(model, images).relative_gap_flatness
+        for dtype in (torch.float16, torch.bfloat16):
+            half = copy.deepcopy(model).to(dtype)
+            rounded = measure(copy.deepcopy(half).float(), images.to(dtype).float()).relative_gap_flatness
+            assert measure(half, images).relative_gap_flatness == pytest.approx(rounded, rel=0.003)
+            assert measure(half, images).relative_gap_flatness == pytest.approx(exact, rel=0.05)
+            penalty = flatness_penalty(half, images.to(dtype), find_head(half, images))
+            assert penalty.item() == pytest.approx(rounded, rel=0.003)
