@@ -1,10 +1,13 @@
 """Any layer, and every quantity, against matrices formed by autograd in float64."""
 
 import importlib
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from cases import CASES, MEASURED, OnCopies, Parallel, StandardisedConv2d, make_case, sequential
 from torch import Tensor, nn
 
@@ -352,3 +355,41 @@ def test_classes_in_one_backward_pass_or_apart(at_once: int, monkeypatch: pytest
 
 def test_the_named_cases_are_refused_ones() -> None:
     assert all(CASES[name].refusal for name in NAMED_ONLY)
+
+
+def test_of_all_layers_those_that_gradients_do_not_reach_are_left_out() -> None:
+    """Each by itself: that something else has a derivative says nothing of it."""
+
+    class CutOff(nn.Module):
+        def __init__(self, cut: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.c1, self.c2, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Linear(5, 4)
+            self.cut = cut
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(F.relu(self.c2(self.cut(F.relu(self.c1(x))))).mean((2, 3)))
+
+    def without_gradient(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return x * 1
+
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    for cut in (torch.detach, without_gradient, torch.round):
+        model = CutOff(cut).double()
+        measured = measure(model, images, layers="all")
+        assert list(measured.refused) == ["c1"]
+        assert re.search(r"no derivative leads .* back to 'c1'|its derivative is 0", measured.refused["c1"])
+        assert [layer.layer for layer in measured.layers] == ["c2", "fc"]
+        for layer in measured.layers:
+            expected = reference_flatness(model, images, layer=layer.layer).relative_gap_flatness
+            assert layer.relative_flatness == pytest.approx(expected, rel=1e-8)
+        with pytest.raises(UnsupportedHeadError, match=r"'c1'"):
+            measure(model, images, layers=["c1", "c2"])
+    # What is at rest, as an activation that is off for all images, is flat: its derivative is 0 where it is.
+    model = CutOff(nn.Identity()).double()
+    assert model.c2.bias is not None
+    model.c2.bias.data -= 1e6
+    measured = measure(model, images, layers="all")
+    assert measured.refused == {}
+    assert [layer.relative_flatness for layer in measured.layers] == [0, 0, 0]

@@ -91,7 +91,7 @@ def test_a_convolution_that_is_another_for_other_sizes_is_refused() -> None:
     even = [draw(size=8), draw(size=10)]
     assert measure(model, even).relative_gap_flatness == pytest.approx(expect(model, even, "c2"), rel=1e-8)
     for options in ({}, {"layer": "c2"}, {"layers": "all"}, {"head": find_head(model, draw(size=8))}):
-        with pytest.raises(UnsupportedHeadError, match="'c2' .* does not compute the convolution with its own weight"):
+        with pytest.raises(UnsupportedHeadError, match=r"'c2' .* does not compute the convolution with its own weight"):
             measure(model, [draw(size=8), draw(size=9)], **options)  # type: ignore[arg-type]
 
 
