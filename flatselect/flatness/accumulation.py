@@ -53,6 +53,9 @@ class GapFlatness:
         Raises:
             DataError: There is no such quantity or companion.
         """
+        for name, given in {"quantities": quantities, "companions": companions}.items():
+            if not isinstance(given, Collection):
+                raise DataError(f"{name}={given!r}; expected a list of names")
         companions = (companions,) if isinstance(companions, str) else companions
         known = (*COMPANION_NAMES, *SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES)
         if unknown := set(companions) - set(known):

@@ -92,7 +92,7 @@ def measure(
         )
     n_axes = find_image_axes(model)
     companions = (companions,) if isinstance(companions, str) else companions
-    labelled = [name for name in LABEL_COMPANION_NAMES if name in companions]
+    labelled = [name for name in LABEL_COMPANION_NAMES if isinstance(companions, Collection) and name in companions]
     batches = iterate_batches(data, batch_size, n_axes, labelled)
     with undisturbed_evaluation(model, place) as handles:
         first = next(batches, None)

@@ -1,6 +1,6 @@
 """Testing numerically what a tail does: which feature each channel feeds, and whether it is piecewise linear."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import torch
@@ -174,16 +174,24 @@ def _draw_weights(features: Tensor) -> Tensor:
     return (1 + torch.rand(features.shape, generator=generator, dtype=torch.float64)).to(features)
 
 
-def find_exactness(tail: TailPass) -> list[Exactness]:
+def find_exactness(tail: TailPass, places: Collection[int] | None = None) -> list[Exactness]:
     """Says "hessian" of each layer whose tail is piecewise linear in its output: a second derivative of 0.
 
     One second derivative of ⟨r, h⟩ serves all layers: with slopes s_l = ∂⟨r, h⟩/∂a_l, Σ_l ⟨s_l, v_l⟩ depends on a_l
     just where something downstream is curved. A layer that runs several times multiplies with itself: nothing is
     claimed.
+
+    Args:
+        tail: The pass.
+        places: Of the layers that are looked at; of others nothing is claimed. None: all.
     """
-    n_layers, end = len(tail.calls), tail.end
-    if has_custom_function(end.grad_fn):  # may hide its curvature from autograd: nothing is claimed
-        return ["gauss_newton"] * n_layers
+    found: list[Exactness] = ["gauss_newton"] * len(tail.calls)
+    wanted = [i for i, calls in enumerate(tail.calls) if len(calls) == 1 and (places is None or i in places)]
+    end = tail.end
+    # A custom function may hide its curvature from autograd: nothing is claimed.
+    if not wanted or has_custom_function(end.grad_fn):
+        return found
+    outputs = [tail.calls[i][0].output for i in wanted]
     generator = torch.Generator().manual_seed(2)
 
     def draw_like(values: Tensor) -> Tensor:
@@ -194,7 +202,7 @@ def find_exactness(tail: TailPass) -> list[Exactness]:
         return list(
             torch.autograd.grad(
                 values,
-                tail.layer_outputs,
+                outputs,
                 cotangents,
                 create_graph=again,
                 retain_graph=True,
@@ -209,13 +217,11 @@ def find_exactness(tail: TailPass) -> list[Exactness]:
         try:
             curvature = differentiate(slopes, [draw_like(s) for s in slopes], False)
         except RuntimeError:  # an operation without a second derivative: nothing is known, so nothing is claimed
-            return ["gauss_newton"] * n_layers
-    found: list[Exactness] = []
-    of_call = iter(curvature)
-    for calls in tail.calls:
+            return found
+    for place, i in enumerate(wanted):
         # Exactly 0: the term left out is as large as the Gauss-Newton part however small the activations are.
-        is_curved = bool(curvature) and any([bool(next(of_call).any()) for _ in calls])  # noqa: C419 - takes all
-        found.append("gauss_newton" if is_curved or len(calls) > 1 else "hessian")
+        if not curvature or not bool(curvature[place].any()):
+            found[i] = "hessian"
     return found
 
 

@@ -199,10 +199,9 @@ class TailReduction:
         that opens for some images (or another way for images of another size) costs time, not the right number: κ is
         the same by class Jacobians.
         """
-        if "hessian" in self.exactness:
-            for i, exactness in enumerate(find_exactness(tail)):
-                if exactness == "gauss_newton":
-                    self.exactness[i] = exactness
+        claimed = [i for i, exactness in enumerate(self.exactness) if exactness == "hessian"]
+        found = find_exactness(tail, claimed)
+        self.exactness = [found[i] if i in claimed else exactness for i, exactness in enumerate(self.exactness)]
         if not any(self.is_closed):
             return
         maps = [

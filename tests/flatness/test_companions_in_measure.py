@@ -51,6 +51,9 @@ def test_labels_must_be_there_when_needed_and_only_then() -> None:
         measure(model, [(images, torch.tensor([0, 1]))], companions=["loss"])
     with pytest.raises(DataError, match=r"companions=\['los'\]: unknown; expected any of mean_confidence"):
         measure(model, images, companions=["los"])
+    for option in ("quantities", "companions"):
+        with pytest.raises(DataError, match=f"{option}=3; expected a list of names"):
+            measure(model, images, **{option: 3})  # type: ignore[arg-type]
     with pytest.raises(DataError, match="4"):
         measure(model, [(images, torch.tensor([0, 1, 4]))], companions=["accuracy"])
     assert "head_soft_rank" in measure(model, images, companions=["head_soft_rank"]).companions
