@@ -121,7 +121,7 @@ def _is_global_pooling(node: Node) -> bool:
 
 # What moves numbers or multiplies them by constants, and activations piece by piece linear in one number.
 _PLAIN = (
-    "torch::autograd::AccumulateGrad", "Add", "AdaptiveAvgPool", "Alias", "AvgPool", "Cat", "Clone", "Hardtanh",
+    "torch::autograd::AccumulateGrad", "AddBackward", "AdaptiveAvgPool", "Alias", "AvgPool", "Cat", "Clone", "Hardtanh",
     "LeakyRelu", "MaxPool", "Mean", "NativeBatchNorm", "Relu", "ReshapeAlias", "Squeeze", "Sum", "Threshold",
     "UnsafeView", "View",
 )  # fmt: skip
@@ -132,9 +132,37 @@ def is_plain(root: Node | None) -> bool:
 
     Nothing there multiplies or divides two computed tensors, so that no gate opens or closes with them.
     """
-    return all(
-        node.name().startswith(_PLAIN) and not getattr(node, "_saved_training", False) for node in _images_first(root)
-    )
+    return all(_is_named(node, _PLAIN) and not getattr(node, "_saved_training", False) for node in _images_first(root))
+
+
+def _is_named(node: Node, names: tuple[str, ...]) -> bool:
+    """Whether it is one of PyTorch's own operations: a function written in Python may have any name."""
+    return node.name().startswith(names) and not isinstance(node, BackwardCFunction)
+
+
+# What moves numbers too, but may move them elsewhere for other images; and more activations of that kind.
+_PIECEWISE_LINEAR = (
+    *_PLAIN, "Abs", "Clamp", "ConstantPadNd", "Expand", "Flip", "Index", "Neg", "Permute", "ReflectionPad",
+    "ReplicationPad", "Rsub", "Select", "Slice", "Split", "Stack", "SubBackward", "TBackward", "Transpose", "Unsqueeze",
+)  # fmt: skip
+# Linear in each of their first two operands, by itself.
+_BILINEAR = ("Bmm", "Convolution", "Mm", "Mul", "Prelu")
+
+
+def is_piecewise_linear(root: Node | None) -> bool:
+    """Whether what is upstream is linear but for kinks; False where the nodes do not tell."""
+
+    def is_linear(node: Node) -> bool:
+        is_computed = [parent is not None for parent, _ in node.next_functions]
+        if _is_named(node, ("Addmm",)):
+            return sum(is_computed[1:]) <= 1
+        if _is_named(node, ("DivBackward0",)):
+            return not any(is_computed[1:])
+        if _is_named(node, _BILINEAR):
+            return sum(is_computed[:2]) <= 1
+        return _is_named(node, _PIECEWISE_LINEAR) and not getattr(node, "_saved_training", False)
+
+    return all(is_linear(node) for node in _images_first(root))
 
 
 def find_weights_used_outside(

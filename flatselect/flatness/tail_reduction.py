@@ -16,7 +16,7 @@ from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.model_state import check_finite
 from flatselect.flatness.separability import find_exactness, follow_features
 from flatselect.flatness.tail import TailPass, choose_slope_factor
-from flatselect.flatness.tail_graph import is_plain
+from flatselect.flatness.tail_graph import is_piecewise_linear, is_plain
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 
@@ -105,9 +105,10 @@ class TailReduction:
         factor = choose_slope_factor(n_positions, tail.features.dtype)
         if any(self.is_closed):
             of_all = tail.differentiate(tail.features, torch.full_like(tail.features, factor))
+        self._check_exactness(tail)
         # Another size may take another way, even of a tail that does not depend on the numbers.
-        if is_changed or not is_plain(tail.end.grad_fn):
-            self._check_tail(tail, of_all, factor)
+        if any(self.is_closed) and (is_changed or not is_plain(tail.features.grad_fn)):
+            self._check_channels(tail, of_all, factor)
         for i, is_closed in enumerate(self.is_closed):
             if is_closed:
                 (slopes[i],) = of_all[i]
@@ -191,19 +192,20 @@ class TailReduction:
                 self.is_closed[i], self.exactness[i] = False, "gauss_newton"
         return is_changed
 
-    def _check_tail(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
+    def _check_exactness(self, tail: TailPass) -> None:
+        """Holds it against these images that tails are piecewise linear, of which few were seen under noise."""
+        claimed = [i for i, exactness in enumerate(self.exactness) if exactness == "hessian"]
+        if claimed and not is_piecewise_linear(tail.end.grad_fn):
+            found = find_exactness(tail, claimed)
+            self.exactness = [found[i] if i in claimed else exactness for i, exactness in enumerate(self.exactness)]
+
+    def _check_channels(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
         """Holds what was found of the tail against these images, and from here on believes only what holds.
 
         The head was found under noise around a few images. Features times ±1 must give slopes times ±1 where each
-        channel feeds one of them; and a tail that is called piecewise linear must not be curved here. So a closed gate
-        that opens for some images (or another way for images of another size) costs time, not the right number: κ is
-        the same by class Jacobians.
+        channel feeds one of them. So a closed gate that opens for some images (or another way for images of another
+        size) costs time, not the right number: κ is the same by class Jacobians.
         """
-        claimed = [i for i, exactness in enumerate(self.exactness) if exactness == "hessian"]
-        found = find_exactness(tail, claimed)
-        self.exactness = [found[i] if i in claimed else exactness for i, exactness in enumerate(self.exactness)]
-        if not any(self.is_closed):
-            return
         maps = [
             self._head.layers[i].channel_features if is_closed else None for i, is_closed in enumerate(self.is_closed)
         ]

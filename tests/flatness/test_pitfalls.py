@@ -59,8 +59,10 @@ def test_a_gate_that_moves_is_not_called_exact() -> None:
 
 def test_only_tails_whose_structure_depends_on_numbers_are_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    check = TailReduction._check_tail
-    monkeypatch.setattr(TailReduction, "_check_tail", lambda self, *args: (checked.append("batch"), check(self, *args)))
+    check = TailReduction._check_channels
+    monkeypatch.setattr(
+        TailReduction, "_check_channels", lambda self, *args: (checked.append("batch"), check(self, *args))
+    )
     expected = {"residual": 0, "dense": 0, "relu6_in_place": 0, "parallel": 0, "silu": 2, "prelu": 2}
     for name, n_checks in expected.items():
         checked.clear()
