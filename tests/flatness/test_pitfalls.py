@@ -1,7 +1,9 @@
 """Networks that lie about themselves: each once gave a wrong number, a wrong layer or a traceback."""
 
+import collections
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -231,6 +233,50 @@ def test_kept_feature_maps_do_not_hold_a_graph() -> None:
     measure(model, images)
     assert model.kept is kept
     assert model.count == 1
+    copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_forward_pass_keeps_in_containers_is_put_back(fails: bool) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        self.cache["f"] = self.cache["old"] = y
+        self.maps.append(y)
+        self.last_maps.append(y)
+        self.nested["maps"][0].append(y)
+        self.by_name["f"].append(y)
+        self.sizes.add(y.shape)
+        self.in_order.move_to_end("a")
+        self.emptied.clear()
+        if not hasattr(self, "mean"):
+            self.register_buffer("mean", y.mean(0))
+            self.register_buffer("unsaved", y.mean(0), persistent=False)
+            self.register_parameter("scale", nn.Parameter(torch.ones(1)))
+            self.add_module("lazy", nn.ReLU())
+            del self.spare
+        if fails:
+            raise KeyboardInterrupt
+        return self.fc(F.relu(y).mean((2, 3)))
+
+    model = Two(end, spare=nn.Identity()).double()
+    old = torch.zeros(1)  # one number: then == is a truth
+    model.cache, model.maps, model.nested = {"old": old}, [old], {"maps": [[old]]}
+    model.last_maps, model.by_name = collections.deque([old, old], maxlen=2), collections.defaultdict(list)
+    model.sizes, model.in_order, model.emptied = set(), collections.OrderedDict(a=1, b=2), {1: 2}
+    names = ("cache", "maps", "nested", "last_maps", "by_name", "sizes", "in_order", "emptied")
+    kept = dict(vars(model))
+
+    def describe() -> tuple[object, ...]:
+        contents = [copy.deepcopy(vars(model)[name]) for name in names]
+        return contents, list(model.state_dict()), list(model.named_modules()), set(model._non_persistent_buffers_set)
+
+    before = describe()
+    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+        measure(model, make_images())
+    assert describe() == before
+    assert kept.keys() == vars(model).keys()
+    assert all(vars(model)[name] is value for name, value in kept.items())
+    assert model.cache["old"] is model.maps[0] is old
     copy.deepcopy(model)
 
 
