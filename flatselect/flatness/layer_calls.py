@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import NonFiniteError, UnsupportedHeadError
@@ -172,9 +173,7 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     for name, module in model.named_modules():
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
             record(name, module)
-            own = module._parameters.get("weight")
-            if own is not None and own.is_floating_point():
-                weights[own] = name
+            weights.update({own: name for own in _find_own_weights(module) if own.is_floating_point()})
         if next(module.children(), None) is None:
             remember(name, module)
     # Nothing is saved for a backward pass that never comes: all activations together are many.
@@ -218,7 +217,8 @@ def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
         )
     if not module.weight.is_floating_point():
         raise UnsupportedHeadError(f"{call} has weights of {module.weight.dtype}; expected real numbers")
-    users = [name for name, other in model.named_modules() if other is not module and _holds(other, module.weight)]
+    weights, own = _find_own_weights(module), set(module.modules())
+    users = [name for name, other in model.named_modules() if other not in own and _holds(other, weights)]
     if users:
         raise UnsupportedHeadError(f"{call} shares its weight with {users[0]!r}: not covered")
     geometry = LayerGeometry.of(module)
@@ -250,8 +250,17 @@ def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor)
         )
 
 
-def _holds(module: nn.Module, weight: Tensor) -> bool:
-    return any(own is weight for own in module.parameters(recurse=False))
+def _find_own_weights(layer: nn.Module) -> list[Tensor]:
+    """A layer's weight, or the parameters that hooks (weight_g, weight_orig) or a parametrisation compute it from."""
+    holders = [layer]
+    if parametrize.is_parametrized(layer, "weight"):
+        holders.append(layer.get_submodule("parametrizations.weight"))
+    named = [pair for holder in holders for pair in holder.named_parameters(recurse=False)]
+    return [parameter for name, parameter in named if name.startswith(("weight", "original"))]
+
+
+def _holds(module: nn.Module, weights: Sequence[Tensor]) -> bool:
+    return any(own is weight for own in module.parameters(recurse=False) for weight in weights)
 
 
 def is_close(given: Tensor, expected: Tensor, least_tolerance: float = 0.0) -> bool:

@@ -140,11 +140,11 @@ def is_plain(root: Node | None) -> bool:
 def find_weights_used_outside(
     root: Node | None, weights: Collection[Tensor], calls: Sequence[tuple[Node, Node | None]]
 ) -> set[Tensor]:
-    """The weights that act in more than the layers they belong to.
+    """The weights that act in more than the layers they belong to, themselves or what a layer made of them.
 
     Args:
         root: The node that made the model's output.
-        weights: Of layers.
+        weights: Of layers, or what layers' weights are computed from.
         calls: The nodes that stand for each run's output and input.
     """
     inside: set[Node] = set()
@@ -156,13 +156,19 @@ def find_weights_used_outside(
             stack.extend(
                 parent for parent, _ in node.next_functions if parent not in (None, given) and parent not in inside
             )
+    outputs = {output for output, _ in calls}
+    made_of: dict[Node, frozenset[Tensor]] = {}
     used: set[Tensor] = set()
     for node in _images_first(root):
-        if node not in inside:
-            for parent, _ in node.next_functions:
-                variable = getattr(parent, "variable", None)
-                if variable is not None and variable in weights:
-                    used.add(variable)
+        variable = getattr(node, "variable", None)
+        if variable is not None and variable in weights:
+            made_of[node] = frozenset({variable})
+        elif node not in outputs:
+            above = frozenset[Tensor]().union(*(made_of.get(parent, ()) for parent, _ in node.next_functions if parent))
+            if node in inside:
+                made_of[node] = above  # a weight that a parametrisation computed may be kept and used again
+            else:
+                used |= above
     return used
 
 
