@@ -13,7 +13,7 @@ from torch.autograd.graph import Node
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import NonFiniteError, UnsupportedHeadError
+from flatselect.errors import ModelError, NonFiniteError, UnsupportedHeadError
 from flatselect.flatness.model_state import check_finite, run_model
 from flatselect.flatness.patches import CONVOLUTIONS, LayerGeometry
 from flatselect.flatness.separability import find_tolerance
@@ -138,12 +138,18 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     """Runs the undisturbed model once, with a graph from its first layer on that is only good for walking.
 
     Raises:
+        ModelError: The model fails, or uses `torch.inference_mode`.
         NonFiniteError: The output is NaN or infinite.
     """
     calls: list[RecordedCall] = []
     outputs: list[tuple[str, Tensor | None]] = []
 
     def record(name: str, module: nn.Module) -> None:
+        def check_mode(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], *output: object) -> None:
+            tensors = [value for value in (*args, *kwargs.values(), *output) if isinstance(value, Tensor)]
+            if torch.is_inference_mode_enabled() or any(tensor.is_inference() for tensor in tensors):
+                raise _refuse_inference_mode(f"{name!r} ({type(module).__name__}) takes or gives")
+
         def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
             if not isinstance(output, Tensor):  # a subclass with a forward pass of its own
                 return output
@@ -159,6 +165,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
             )
             return marked
 
+        handles.append(module.register_forward_pre_hook(check_mode, with_kwargs=True))
+        handles.append(module.register_forward_hook(check_mode, with_kwargs=True))
         handles.append(module.register_forward_hook(mark_output, with_kwargs=True))
 
     def remember(name: str, module: nn.Module) -> None:
@@ -190,6 +198,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     handles.clear()
     producer = f"an operation after {outputs[-1][0]}" if outputs else "no module"
     if isinstance(output, Tensor):
+        if output.is_inference():
+            raise _refuse_inference_mode(f"the model's output, which {producer} made, is among")
         if not bool(output.isfinite().all()):
             check_finite(images, "the images")
             raise NonFiniteError(
@@ -202,6 +212,13 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     root = output.grad_fn if isinstance(output, Tensor) else None
     used = find_weights_used_outside(root, weights, [(call.node, call.input_node) for call in calls])
     return RecordedRun(calls, output, len(images), producer, frozenset(weights[weight] for weight in used))
+
+
+def _refuse_inference_mode(what: str) -> ModelError:
+    return ModelError(
+        f"{what} tensors made under torch.inference_mode inside the model's forward pass, which cannot be "
+        "differentiated through: use torch.no_grad there, or neither"
+    )
 
 
 def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
@@ -244,9 +261,14 @@ def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor)
     own = LayerGeometry.of(layer).apply(layer, given)
     if own.shape != output.shape or not is_close(own, output):
         kind = "W·h + b" if isinstance(layer, nn.Linear) else "the convolution"
+        hooks = [hook for hook in layer._forward_hooks.values() if hook.__module__ != first_input.__module__]
+        why = "weight standardisation, normalised weight or features?"
+        if hooks:
+            named = ", ".join(getattr(hook, "__qualname__", type(hook).__name__) for hook in hooks)
+            why = f"it has a forward hook, {named}, that may change its output: remove it, or make it a module after it"
         raise UnsupportedHeadError(
-            f"{name!r} ({type(layer).__name__}) does not compute {kind} with its own weight (weight standardisation, "
-            "normalised weight or features?): flatness in that weight is not covered"
+            f"{name!r} ({type(layer).__name__}) does not compute {kind} with its own weight ({why}): flatness in that "
+            "weight is not covered"
         )
 
 

@@ -4,12 +4,13 @@ import collections
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import make_case
+from cases import StandardisedConv2d, make_case
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
@@ -432,3 +433,72 @@ def test_a_frozen_backbone_is_named_as_the_reason() -> None:
         measure(model, make_images())
     with pytest.raises(UnsupportedHeadError, match=r"no derivative leads .* back to 'c2' \(torch.no_grad or detach"):
         measure(model, make_images(), layer="c2")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, Two.features, m, x)),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, Two.features, m, x).clone()),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(m.features(_run_within(torch.inference_mode, lambda m, x: x / 2, m, x))),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, lambda m, h: h / 2, m, m.features(x))),
+            r"'fc' \(Linear\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: _run_within(torch.inference_mode, lambda m, z: z.softmax(1), m, m.fc(m.features(x))),
+            r"output, which an operation after 'fc' \(Linear\) made, is among tensors",
+        ),
+    ],
+)
+def test_inference_mode_inside_a_model_is_named_as_the_reason(
+    end: Callable[[Two, Tensor], Tensor], message: str
+) -> None:
+    model = Two(end).double()
+    with pytest.raises(ModelError, match=rf"{message} made under torch.inference_mode .* use torch.no_grad there"):
+        measure(model, make_images())
+
+
+class WithoutGraph(nn.Conv2d):
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def test_inference_mode_inside_a_layer_is_named_as_the_reason() -> None:
+    model = Two(lambda m, x: m.fc(m.features(x)), c2=WithoutGraph(4, 5, 3)).double()
+    with pytest.raises(
+        ModelError, match=r"'c2' \(WithoutGraph\) takes or gives tensors made under torch.inference_mode"
+    ):
+        measure(model, make_images())
+
+
+class Halve:
+    def __call__(self, module: nn.Module, args: object, output: Tensor) -> Tensor:
+        return output / 2
+
+
+@pytest.mark.parametrize("layer", ["c2", "fc"])
+@pytest.mark.parametrize("hook", [lambda module, args, output: 3 * output, Halve(), partial(Halve.__call__, None)])
+def test_a_forward_hook_that_changes_a_layers_output_is_named_as_the_reason(
+    layer: str, hook: Callable[..., Tensor]
+) -> None:
+    model = Two(lambda m, x: m.fc(m.features(x))).double()
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    name = getattr(hook, "__qualname__", type(hook).__name__)
+    with pytest.raises(UnsupportedHeadError, match=rf"'{layer}' \(.* has a forward hook, {name}, that may change"):
+        measure(model, make_images())
+    handle.remove()
+    assert measure(model, make_images()).layer == "c2"
+    standardised = Two(lambda m, x: m.fc(m.features(x)), c2=StandardisedConv2d(4, 5, 3)).double()
+    with pytest.raises(UnsupportedHeadError, match=r"with its own weight \(weight standardisation"):
+        measure(standardised, make_images())
