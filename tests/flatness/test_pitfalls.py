@@ -266,6 +266,66 @@ def test_concatenated_branches_under_a_tail_that_mixes_channels(mix: str) -> Non
         assert layer.relative_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
 
 
+# Of a map, a gate that the convolution "gate" computed from it, and a query map that "query" did: features.
+GATED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "multiplied": lambda y, a, q: (y * a).sum((2, 3)),
+    "einsum": lambda y, a, q: torch.einsum("nchw,nhw->nc", y, a[:, 0]),
+    "einsum of three": lambda y, a, q: torch.einsum("nhw,nchw,nchw->nc", a[:, 0], y, q),
+    "bmm": lambda y, a, q: torch.bmm(y.flatten(2), a.flatten(2).mT)[..., 0],
+    "bmm, the gate first": lambda y, a, q: torch.bmm(a.flatten(2), y.flatten(2).mT)[:, 0],
+    "image by image": lambda y, a, q: torch.stack([m.flatten(1) @ g.flatten() for m, g in zip(y, a, strict=True)]),
+    "addcmul": lambda y, a, q: torch.addcmul(y, y, a).sum((2, 3)),
+    "baddbmm": lambda y, a, q: torch.baddbmm(y.mean((2, 3))[..., None], y.flatten(2), a.flatten(2).mT)[..., 0],
+    "divided": lambda y, a, q: (y / (1 + a)).sum((2, 3)),
+    "addcdiv": lambda y, a, q: torch.addcdiv(y, y, 1 + a).sum((2, 3)),
+    "weighted mean": lambda y, a, q: (y * a).sum((2, 3)) / a.sum((2, 3)),
+    "lerp": lambda y, a, q: torch.lerp(y, y.relu(), a).sum((2, 3)),
+    "attention": lambda y, a, q: F.scaled_dot_product_attention(*(m.flatten(2).mT for m in (q, q, y))).mean(1),
+    "fused attention": lambda y, a, q: F.scaled_dot_product_attention(
+        *(m.flatten(2).mT.contiguous() for m in (q, q, y))
+    ).mean(1),
+    "attention by hand": lambda y, a, q: ((q.flatten(2).mT @ q.flatten(2)).softmax(2) @ y.flatten(2).mT).mean(1),
+}
+
+
+@pytest.mark.parametrize("way", GATED)
+def test_a_convolution_that_computes_a_gate_is_not_the_last(way: str) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        return self.fc(GATED[way](y, self.gate(y).flatten(2).softmax(2).view(-1, 1, *y.shape[2:]), self.query(y)))
+
+    model = Two(end, gate=nn.Conv2d(5, 1, 1), query=nn.Conv2d(5, 5, 1)).double()
+    images = make_images()
+    measured = measure(model, images)
+    expected = reference_by_gradients(model, images, "c2")
+    assert (measured.layer, measured.exactness) == ("c2", "gauss_newton")
+    assert measured.relative_gap_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda y, a: a / (1 + y.mean(1, keepdim=True).abs()),
+        lambda y, a: torch.addcdiv(a, a, 1 + y.square().mean(1, keepdim=True)),
+        lambda y, a: torch.lerp(y, a, 0.3),
+        lambda y, a: torch.lerp(a, a.relu(), y.mean(1, keepdim=True).sigmoid()),
+    ],
+)
+def test_a_convolution_divided_by_what_it_was_computed_from_is_the_last(
+    combine: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        return self.fc(combine(y, self.after(y)).flatten(2).mean(2))
+
+    model = Two(end, after=nn.Conv2d(5, 5, 3, padding=1)).double()
+    images = make_images()
+    measured = measure(model, images)
+    expected = reference_flatness(model, images, layer="after")
+    assert measured.layer == "after"
+    assert measured.relative_gap_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+
+
 def test_a_branch_that_ends_in_a_linear_layer_is_refused() -> None:
     def end(self: Two, x: Tensor) -> Tensor:
         y = F.relu(self.c1(x))
