@@ -177,11 +177,13 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
         handles.append(module.register_forward_hook(note_output))
 
-    weights: dict[Tensor, str] = {}
+    weights: dict[Tensor, set[str]] = {}
     for name, module in model.named_modules():
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
             record(name, module)
-            weights.update({own: name for own in _find_own_weights(module) if own.is_floating_point()})
+            for own in _find_own_weights(module):
+                if own.is_floating_point():
+                    weights.setdefault(own, set()).add(name)
         if next(module.children(), None) is None:
             remember(name, module)
     # Nothing is saved for a backward pass that never comes: all activations together are many.
@@ -210,8 +212,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 producer = name_of_leaf
                 break
     root = output.grad_fn if isinstance(output, Tensor) else None
-    used = find_weights_used_outside(root, weights, [(call.node, call.input_node) for call in calls])
-    return RecordedRun(calls, output, len(images), producer, frozenset(weights[weight] for weight in used))
+    used = find_weights_used_outside(root, weights, [(call.name, call.node, call.input_node) for call in calls])
+    return RecordedRun(calls, output, len(images), producer, used)
 
 
 def _refuse_inference_mode(what: str) -> ModelError:

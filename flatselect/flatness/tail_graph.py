@@ -156,17 +156,17 @@ def is_plain(root: Node | None) -> bool:
 
 
 def find_weights_used_outside(
-    root: Node | None, weights: Collection[Tensor], calls: Sequence[tuple[Node, Node | None]]
-) -> set[Tensor]:
-    """The weights that act in more than the layers they belong to, themselves or what a layer made of them.
+    root: Node | None, weights: Mapping[Tensor, Collection[str]], calls: Sequence[tuple[str, Node, Node | None]]
+) -> frozenset[str]:
+    """The layers whose weights act in other places too, themselves or what a layer made of them.
 
     Args:
         root: The node that made the model's output.
-        weights: Of layers, or what layers' weights are computed from.
-        calls: The nodes that stand for each run's output and input.
+        weights: Of layers, or what layers' weights are computed from, with the layers' names.
+        calls: Each run's layer, and the nodes that stand for its output and input.
     """
     inside: set[Node] = set()
-    for output, given in calls:
+    for _, output, given in calls:
         stack = [output]
         while stack:
             node = stack.pop()
@@ -174,20 +174,20 @@ def find_weights_used_outside(
             stack.extend(
                 parent for parent, _ in node.next_functions if parent not in (None, given) and parent not in inside
             )
-    outputs = {output for output, _ in calls}
+    layer_of = {output: name for name, output, _ in calls}
     made_of: dict[Node, frozenset[Tensor]] = {}
-    used: set[Tensor] = set()
+    used: set[str] = set()
     for node in _images_first(root):
         variable = getattr(node, "variable", None)
         if variable is not None and variable in weights:
             made_of[node] = frozenset({variable})
-        elif node not in outputs:
-            above = frozenset[Tensor]().union(*(made_of.get(parent, ()) for parent, _ in node.next_functions if parent))
-            if node in inside:
-                made_of[node] = above  # a weight that a parametrisation computed may be kept and used again
-            else:
-                used |= above
-    return used
+            continue
+        above = frozenset[Tensor]().union(*(made_of.get(parent, ()) for parent, _ in node.next_functions if parent))
+        if node in inside and node not in layer_of:
+            made_of[node] = above  # a weight that a parametrisation computed may be kept and used again
+        else:
+            used.update(*(weights[weight] for weight in above if layer_of.get(node) not in weights[weight]))
+    return frozenset(used)
 
 
 def is_upstream(node: Node, root: Node | None) -> bool:

@@ -188,6 +188,24 @@ def _run_within(context: Callable[[], Any], end: Callable[[Two, Tensor], Tensor]
         return end(model, x)
 
 
+def test_a_weight_that_acts_in_another_layer_too_is_refused() -> None:
+    class Borrowing(nn.Conv2d):
+        other: tuple[nn.Conv2d, ...]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(x, self.weight + self.other[0].weight, self.bias)
+
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = F.relu(self.c1(x))
+        return self.fc(F.relu(self.c2(F.relu(self.borrowing(y) + self.lent(y)))).mean((2, 3)))
+
+    model = Two(end, borrowing=Borrowing(4, 4, 3), lent=nn.Conv2d(4, 4, 3))
+    model.borrowing.other = (model.lent,)
+    measured = measure(model.double(), make_images(), layers="all")
+    assert [layer.layer for layer in measured.layers] == ["c1", "c2", "fc"]
+    assert "is not the only place where its weight acts" in measured.refused["lent"]
+
+
 def test_parametrised_layers_that_share_their_weight_are_refused() -> None:
     model = Two(lambda m, x: m.fc(F.relu(m.c3(m.c2(F.relu(m.c1(x))))).mean((2, 3))), c3=nn.Conv2d(4, 5, 3)).double()
     model.c2 = nn.Conv2d(4, 4, 3).double()
