@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import NonFiniteError, UnsupportedHeadError
+from flatselect.errors import ModelError, NonFiniteError, UnsupportedHeadError
 from flatselect.flatness.model_state import check_finite, run_model
 from flatselect.flatness.patches import CONVOLUTIONS, LayerGeometry
 from flatselect.flatness.separability import find_tolerance
@@ -137,12 +138,18 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     """Runs the undisturbed model once, with a graph from its first layer on that is only good for walking.
 
     Raises:
+        ModelError: The model fails, or uses `torch.inference_mode`.
         NonFiniteError: The output is NaN or infinite.
     """
     calls: list[RecordedCall] = []
     outputs: list[tuple[str, Tensor | None]] = []
 
     def record(name: str, module: nn.Module) -> None:
+        def check_mode(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], *output: object) -> None:
+            tensors = [value for value in (*args, *kwargs.values(), *output) if isinstance(value, Tensor)]
+            if torch.is_inference_mode_enabled() or any(tensor.is_inference() for tensor in tensors):
+                raise _refuse_inference_mode(f"{name!r} ({type(module).__name__}) takes or gives")
+
         def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
             if not isinstance(output, Tensor):  # a subclass with a forward pass of its own
                 return output
@@ -158,6 +165,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
             )
             return marked
 
+        handles.append(module.register_forward_pre_hook(check_mode, with_kwargs=True))
+        handles.append(module.register_forward_hook(check_mode, with_kwargs=True))
         handles.append(module.register_forward_hook(mark_output, with_kwargs=True))
 
     def remember(name: str, module: nn.Module) -> None:
@@ -168,13 +177,13 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
         handles.append(module.register_forward_hook(note_output))
 
-    weights: dict[Tensor, str] = {}
+    weights: dict[Tensor, set[str]] = {}
     for name, module in model.named_modules():
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
             record(name, module)
-            own = module._parameters.get("weight")
-            if own is not None and own.is_floating_point():
-                weights[own] = name
+            for own in _find_own_weights(module):
+                if own.is_floating_point():
+                    weights.setdefault(own, set()).add(name)
         if next(module.children(), None) is None:
             remember(name, module)
     # Nothing is saved for a backward pass that never comes: all activations together are many.
@@ -191,6 +200,8 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
     handles.clear()
     producer = f"an operation after {outputs[-1][0]}" if outputs else "no module"
     if isinstance(output, Tensor):
+        if output.is_inference():
+            raise _refuse_inference_mode(f"the model's output, which {producer} made, is among")
         if not bool(output.isfinite().all()):
             check_finite(images, "the images")
             raise NonFiniteError(
@@ -201,8 +212,15 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 producer = name_of_leaf
                 break
     root = output.grad_fn if isinstance(output, Tensor) else None
-    used = find_weights_used_outside(root, weights, [(call.node, call.input_node) for call in calls])
-    return RecordedRun(calls, output, len(images), producer, frozenset(weights[weight] for weight in used))
+    used = find_weights_used_outside(root, weights, [(call.name, call.node, call.input_node) for call in calls])
+    return RecordedRun(calls, output, len(images), producer, used)
+
+
+def _refuse_inference_mode(what: str) -> ModelError:
+    return ModelError(
+        f"{what} tensors made under torch.inference_mode inside the model's forward pass, which cannot be "
+        "differentiated through: use torch.no_grad there, or neither"
+    )
 
 
 def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
@@ -218,7 +236,8 @@ def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
         )
     if not module.weight.is_floating_point():
         raise UnsupportedHeadError(f"{call} has weights of {module.weight.dtype}; expected real numbers")
-    users = [name for name, other in model.named_modules() if other is not module and _holds(other, module.weight)]
+    weights, own = _find_own_weights(module), set(module.modules())
+    users = [name for name, other in model.named_modules() if other not in own and _holds(other, weights)]
     if users:
         raise UnsupportedHeadError(f"{call} shares its weight with {users[0]!r}: not covered")
     geometry = LayerGeometry.of(module)
@@ -244,14 +263,28 @@ def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor)
     own = LayerGeometry.of(layer).apply(layer, given)
     if own.shape != output.shape or not is_close(own, output):
         kind = "W·h + b" if isinstance(layer, nn.Linear) else "the convolution"
+        hooks = [hook for hook in layer._forward_hooks.values() if hook.__module__ != first_input.__module__]
+        why = "weight standardisation, normalised weight or features?"
+        if hooks:
+            named = ", ".join(getattr(hook, "__qualname__", type(hook).__name__) for hook in hooks)
+            why = f"it has a forward hook, {named}, that may change its output: remove it, or make it a module after it"
         raise UnsupportedHeadError(
-            f"{name!r} ({type(layer).__name__}) does not compute {kind} with its own weight (weight standardisation, "
-            "normalised weight or features?): flatness in that weight is not covered"
+            f"{name!r} ({type(layer).__name__}) does not compute {kind} with its own weight ({why}): flatness in that "
+            "weight is not covered"
         )
 
 
-def _holds(module: nn.Module, weight: Tensor) -> bool:
-    return any(own is weight for own in module.parameters(recurse=False))
+def _find_own_weights(layer: nn.Module) -> list[Tensor]:
+    """A layer's weight, or the parameters that hooks (weight_g, weight_orig) or a parametrisation compute it from."""
+    holders = [layer]
+    if parametrize.is_parametrized(layer, "weight"):
+        holders.append(layer.get_submodule("parametrizations.weight"))
+    named = [pair for holder in holders for pair in holder.named_parameters(recurse=False)]
+    return [parameter for name, parameter in named if name.startswith(("weight", "original"))]
+
+
+def _holds(module: nn.Module, weights: Sequence[Tensor]) -> bool:
+    return any(own is weight for own in module.parameters(recurse=False) for weight in weights)
 
 
 def is_close(given: Tensor, expected: Tensor, least_tolerance: float = 0.0) -> bool:

@@ -1,13 +1,19 @@
 """Using a model and leaving nothing behind on it, also after an exception."""
 
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import is_not
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import FlatselectError, ModelError, NonFiniteError
+
+# Exact types only: what others do when they are cleared and filled is not known.
+_CONTAINERS = frozenset((dict, OrderedDict, defaultdict, Counter, list, set, deque))
 
 
 @contextmanager
@@ -16,9 +22,10 @@ def undisturbed_evaluation(
 ) -> Iterator[list[RemovableHandle]]:
     """Evaluation mode, no gradients, no autocast; what this changes on the model is put back after.
 
-    That is: hooks, modes, buffers, the modules' own attributes (a feature map kept for later would hold a graph), which
-    parameters ask for gradients, and torch's random state. The modes are set module by module: a model's own `train()`
-    may freeze, merge or convert weights.
+    That is: hooks, modes, buffers, the modules' own attributes and what plain containers among them hold (a feature map
+    kept for later would hold a graph), which buffers, parameters and modules there are, which parameters ask for
+    gradients, and torch's random state. The modes are set module by module: a model's own `train()` may freeze, merge
+    or convert weights.
 
     Args:
         model: Any module.
@@ -31,12 +38,9 @@ def undisturbed_evaluation(
     """
     training = {module: module.training for module in model.modules()}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad and freeze]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in training
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     attributes = [(module, dict(vars(module))) for module in training]
+    containers = _copy_containers(was.values() for _, was in attributes)
     handles: list[RemovableHandle] = []
     cuda_devices = [device] if device.type == "cuda" else []
     with (
@@ -60,13 +64,54 @@ def undisturbed_evaluation(
                 for name in vars(module).keys() - was.keys():
                     del vars(module)[name]
                 vars(module).update(was)
+            _put_back(containers)
             for module, was_training in training.items():
                 module.training = was_training
-            for module, name, buffer, value in buffers:
-                if module._buffers.get(name) is not buffer:  # the forward pass put another in its place
-                    module._buffers[name] = buffer
+            for buffer, value in buffers:
                 if not _is_same(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)
+
+
+def _copy_containers(values: Iterable[Iterable[object]]) -> list[tuple[Any, Any]]:
+    """The plain containers among the values and within each other, each with a copy; None for an empty one.
+
+    A module's own registers of parameters, buffers, modules and hooks are among them.
+    """
+    empty: list[tuple[Any, Any]] = []
+    filled: dict[int, tuple[Any, Any]] = {}
+    stack: list[Any] = list(values)
+    while stack:
+        for value in stack.pop():
+            if type(value) not in _CONTAINERS:
+                continue
+            if not value:  # nearly all: the registers of hooks
+                empty.append((value, None))
+            elif id(value) not in filled:
+                filled[id(value)] = (value, value.copy())
+                stack.append(value.values() if isinstance(value, dict) else value)
+    return empty + list(filled.values())
+
+
+def _put_back(containers: Iterable[tuple[Any, Any]]) -> None:
+    for container, was in containers:
+        if was is None:
+            if container:
+                container.clear()
+        elif not _holds_the_same(container, was):
+            container.clear()
+            if isinstance(container, (list, deque)):
+                container.extend(was)
+            else:
+                container.update(was)
+
+
+def _holds_the_same(container: Any, was: Any) -> bool:
+    """Whether the very same objects are in two containers, in the same order."""
+    if isinstance(container, set):
+        return bool(container == was)
+    if len(container) != len(was) or any(map(is_not, container, was)):
+        return False
+    return not isinstance(container, dict) or not any(map(is_not, container.values(), was.values()))
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

@@ -10,6 +10,17 @@ from torch.autograd.graph import Node
 
 ANONYMOUS_CONVOLUTION = -1
 
+# Which input of an operation may be a gate, and on which other. Either factor of a product may be one on the other, but
+# a divisor only on what it divides: c(y) / |y| is a convolution, and no gate on y.
+_GATING = {
+    **dict.fromkeys(("Mul", "Bmm", "Mm", "Mv", "Dot"), ((0, 1), (1, 0))),
+    **dict.fromkeys(("Addcmul", "Addmm", "Addmv", "Baddbmm", "Addbmm"), ((1, 2), (2, 1))),
+    "Div": ((1, 0),),
+    "Addcdiv": ((2, 1),),
+    "Lerp": ((2, 0), (2, 1)),
+    "ScaledDotProduct": tuple(itertools.permutations(range(3), 2)),  # as where it is computed product by product
+}
+
 
 @dataclass(frozen=True)
 class TailGraph:
@@ -35,8 +46,10 @@ class TailGraph:
 def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions: frozenset[int]) -> TailGraph:
     """Walks the autograd graph from the classifier's input to the images.
 
-    Where two computed tensors are multiplied, a layer on one side that is itself computed from a layer met on the other
-    side only computes a gate (squeeze-and-excitation, spatial attention): it is left out of the front.
+    Where two computed tensors are multiplied, number by number or as matrices, a layer on one side that is itself
+    computed from a layer met on the other side only computes a gate (squeeze-and-excitation, spatial attention,
+    attention pooling): it is left out of the front. So is one in a divisor that is computed
+    from a layer in the dividend.
 
     Args:
         root: The node that made the classifier's input; None if nothing upstream of it was recorded.
@@ -57,14 +70,12 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
         if layer is None and "Convolution" in node.name():
             layer = ANONYMOUS_CONVOLUTION
         if layer is None:
-            sides = [front[parent] for parent in parents]
-            if node.name() == "MulBackward0" and len(sides) == 2:
-                sides = [
-                    _drop_gates(sides[0], sides[1], layer_upstream),
-                    _drop_gates(sides[1], sides[0], layer_upstream),
-                ]
-            for one, other in itertools.combinations(sides, 2):
-                for pair in itertools.product(one, other):
+            sides = [front[parent] if parent else frozenset[int]() for parent, _ in node.next_functions]
+            whole = tuple(sides)
+            for gate, other in _find_gating(node):
+                sides[gate] &= _drop_gates(whole[gate], whole[other], layer_upstream)
+            for one_side, other_side in itertools.combinations(sides, 2):
+                for pair in itertools.product(one_side, other_side):
                     met.setdefault(frozenset(pair), node.name().startswith(("Cat", "Stack")))
             front[node], upstream[node], depth[node] = frozenset[int]().union(*sides), above, deepest
         else:
@@ -75,6 +86,13 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
             layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))
     concatenated = frozenset(pair for pair, is_concatenated in met.items() if is_concatenated)
     return TailGraph(frozenset() if root is None else front[root], layer_depth, layer_upstream, concatenated)
+
+
+def _find_gating(node: Node) -> Sequence[tuple[int, int]]:
+    operation = node.name().partition("Backward")[0]
+    if operation.startswith("ScaledDotProduct"):  # of several kinds
+        operation = "ScaledDotProduct"
+    return [pair for pair in _GATING.get(operation, ()) if max(pair) < len(node.next_functions)]  # lerp by a constant
 
 
 def _drop_gates(
@@ -166,17 +184,17 @@ def is_piecewise_linear(root: Node | None) -> bool:
 
 
 def find_weights_used_outside(
-    root: Node | None, weights: Collection[Tensor], calls: Sequence[tuple[Node, Node | None]]
-) -> set[Tensor]:
-    """The weights that act in more than the layers they belong to.
+    root: Node | None, weights: Mapping[Tensor, Collection[str]], calls: Sequence[tuple[str, Node, Node | None]]
+) -> frozenset[str]:
+    """The layers whose weights act in other places too, themselves or what a layer made of them.
 
     Args:
         root: The node that made the model's output.
-        weights: Of layers.
-        calls: The nodes that stand for each run's output and input.
+        weights: Of layers, or what layers' weights are computed from, with the layers' names.
+        calls: Each run's layer, and the nodes that stand for its output and input.
     """
     inside: set[Node] = set()
-    for output, given in calls:
+    for _, output, given in calls:
         stack = [output]
         while stack:
             node = stack.pop()
@@ -184,14 +202,20 @@ def find_weights_used_outside(
             stack.extend(
                 parent for parent, _ in node.next_functions if parent not in (None, given) and parent not in inside
             )
-    used: set[Tensor] = set()
+    layer_of = {output: name for name, output, _ in calls}
+    made_of: dict[Node, frozenset[Tensor]] = {}
+    used: set[str] = set()
     for node in _images_first(root):
-        if node not in inside:
-            for parent, _ in node.next_functions:
-                variable = getattr(parent, "variable", None)
-                if variable is not None and variable in weights:
-                    used.add(variable)
-    return used
+        variable = getattr(node, "variable", None)
+        if variable is not None and variable in weights:
+            made_of[node] = frozenset({variable})
+            continue
+        above = frozenset[Tensor]().union(*(made_of.get(parent, ()) for parent, _ in node.next_functions if parent))
+        if node in inside and node not in layer_of:
+            made_of[node] = above  # a weight that a parametrisation computed may be kept and used again
+        else:
+            used.update(*(weights[weight] for weight in above if layer_of.get(node) not in weights[weight]))
+    return frozenset(used)
 
 
 def is_upstream(node: Node, root: Node | None) -> bool:

@@ -1,14 +1,18 @@
 """Networks that lie about themselves: each once gave a wrong number, a wrong layer or a traceback."""
 
+import collections
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import make_case
+from cases import StandardisedConv2d, make_case
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError, FlatselectError, ModelError
@@ -136,6 +140,89 @@ def test_a_weight_that_acts_twice_is_refused(end: Callable[[Two, Tensor], Tensor
     assert layer in measure(model, make_images(), layers="all").refused
 
 
+REPARAMETRISED: dict[str, Callable[[nn.Module], object]] = {
+    "parametrised weight norm": nn.utils.parametrizations.weight_norm,
+    "parametrised spectral norm": nn.utils.parametrizations.spectral_norm,
+    "parametrised orthogonal": nn.utils.parametrizations.orthogonal,
+    "own parametrisation": lambda layer: parametrize.register_parametrization(layer, "weight", nn.Tanh()),
+    "weight norm": nn.utils.weight_norm,
+    "spectral norm": nn.utils.spectral_norm,
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("way", REPARAMETRISED)
+def test_a_computed_weight_that_acts_twice_is_refused(way: str) -> None:
+    ends: dict[str, Callable[[Two, Tensor], Tensor]] = {
+        "c2": lambda m, x: m.fc(m.features(x) * (1 + m.c2.weight.mean((1, 2, 3)))),
+        "c1": lambda m, x: m.fc(m.features(x)) * m.c1.weight.mean(),
+        "fc": lambda m, x: m.fc(m.features(x)) / m.fc.weight.norm(dim=1),
+    }
+    images = make_images()
+    for layer, end in ends.items():
+        torch.manual_seed(0)
+        model = Two(end).double()
+        for child in (model.c1, model.c2, model.fc):
+            REPARAMETRISED[way](child)
+        model.eval()(images)
+        for context in (nullcontext, parametrize.cached):
+            model.end = lambda m, x, end=end, context=context: _run_within(context, end, m, x)
+            with pytest.raises(
+                UnsupportedHeadError, match=rf"'{layer}' \(.* is not the only place where its weight acts"
+            ):
+                measure(model, images, layer=layer)
+            assert layer in measure(model, images, layers="all").refused
+        # The same weights, each in its own layer only.
+        model.end = lambda m, x: m.fc(m.features(x))
+        plain = Two(model.end).double()
+        for child, own in zip(plain.children(), (model.c1, model.c2, model.fc), strict=True):
+            child.load_state_dict({"weight": own.weight.detach(), "bias": own.bias.detach()})
+        measured = measure(model, images, layers="all")
+        assert [found.layer for found in measured.layers] == ["c1", "c2", "fc"]
+        for found in measured.layers:
+            expected = reference_flatness(plain, images, layer=found.layer)
+            assert found.relative_flatness == pytest.approx(expected.relative_gap_flatness, rel=1e-8)
+
+
+def _run_within(context: Callable[[], Any], end: Callable[[Two, Tensor], Tensor], model: Two, x: Tensor) -> Tensor:
+    with context():
+        return end(model, x)
+
+
+def test_a_weight_that_acts_in_another_layer_too_is_refused() -> None:
+    class Borrowing(nn.Conv2d):
+        other: tuple[nn.Conv2d, ...]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(x, self.weight + self.other[0].weight, self.bias)
+
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = F.relu(self.c1(x))
+        return self.fc(F.relu(self.c2(F.relu(self.borrowing(y) + self.lent(y)))).mean((2, 3)))
+
+    model = Two(end, borrowing=Borrowing(4, 4, 3), lent=nn.Conv2d(4, 4, 3))
+    model.borrowing.other = (model.lent,)
+    measured = measure(model.double(), make_images(), layers="all")
+    assert [layer.layer for layer in measured.layers] == ["c1", "c2", "fc"]
+    assert "is not the only place where its weight acts" in measured.refused["lent"]
+
+
+def test_parametrised_layers_that_share_their_weight_are_refused() -> None:
+    model = Two(lambda m, x: m.fc(F.relu(m.c3(m.c2(F.relu(m.c1(x))))).mean((2, 3))), c3=nn.Conv2d(4, 5, 3)).double()
+    model.c2 = nn.Conv2d(4, 4, 3).double()
+    for layer in (model.c2, model.c3):
+        nn.utils.parametrizations.weight_norm(layer)
+    model.c3.parametrizations.weight.original1 = nn.Parameter(torch.randn(5, 4, 3, 3, dtype=torch.float64))
+    assert measure(model, make_images()).layer == "c3"
+    model.c3 = nn.Conv2d(4, 4, 3).double()
+    model.fc = nn.Linear(4, 4).double()
+    nn.utils.parametrizations.weight_norm(model.c3)
+    model.c3.parametrizations.weight.original1 = model.c2.parametrizations.weight.original1
+    with pytest.raises(UnsupportedHeadError, match=r"'c3' .* shares its weight with 'c2.parametrizations.weight'"):
+        measure(model, make_images())
+
+
 def test_features_changed_after_they_were_classified() -> None:
     def end(self: Two, x: Tensor) -> Tensor:
         features = self.features(x)
@@ -199,6 +286,66 @@ def test_concatenated_branches_under_a_tail_that_mixes_channels(mix: str) -> Non
         assert layer.relative_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
 
 
+# Of a map, a gate that the convolution "gate" computed from it, and a query map that "query" did: features.
+GATED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "multiplied": lambda y, a, q: (y * a).sum((2, 3)),
+    "einsum": lambda y, a, q: torch.einsum("nchw,nhw->nc", y, a[:, 0]),
+    "einsum of three": lambda y, a, q: torch.einsum("nhw,nchw,nchw->nc", a[:, 0], y, q),
+    "bmm": lambda y, a, q: torch.bmm(y.flatten(2), a.flatten(2).mT)[..., 0],
+    "bmm, the gate first": lambda y, a, q: torch.bmm(a.flatten(2), y.flatten(2).mT)[:, 0],
+    "image by image": lambda y, a, q: torch.stack([m.flatten(1) @ g.flatten() for m, g in zip(y, a, strict=True)]),
+    "addcmul": lambda y, a, q: torch.addcmul(y, y, a).sum((2, 3)),
+    "baddbmm": lambda y, a, q: torch.baddbmm(y.mean((2, 3))[..., None], y.flatten(2), a.flatten(2).mT)[..., 0],
+    "divided": lambda y, a, q: (y / (1 + a)).sum((2, 3)),
+    "addcdiv": lambda y, a, q: torch.addcdiv(y, y, 1 + a).sum((2, 3)),
+    "weighted mean": lambda y, a, q: (y * a).sum((2, 3)) / a.sum((2, 3)),
+    "lerp": lambda y, a, q: torch.lerp(y, y.relu(), a).sum((2, 3)),
+    "attention": lambda y, a, q: F.scaled_dot_product_attention(*(m.flatten(2).mT for m in (q, q, y))).mean(1),
+    "fused attention": lambda y, a, q: F.scaled_dot_product_attention(
+        *(m.flatten(2).mT.contiguous() for m in (q, q, y))
+    ).mean(1),
+    "attention by hand": lambda y, a, q: ((q.flatten(2).mT @ q.flatten(2)).softmax(2) @ y.flatten(2).mT).mean(1),
+}
+
+
+@pytest.mark.parametrize("way", GATED)
+def test_a_convolution_that_computes_a_gate_is_not_the_last(way: str) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        return self.fc(GATED[way](y, self.gate(y).flatten(2).softmax(2).view(-1, 1, *y.shape[2:]), self.query(y)))
+
+    model = Two(end, gate=nn.Conv2d(5, 1, 1), query=nn.Conv2d(5, 5, 1)).double()
+    images = make_images()
+    measured = measure(model, images)
+    expected = reference_by_gradients(model, images, "c2")
+    assert (measured.layer, measured.exactness) == ("c2", "gauss_newton")
+    assert measured.relative_gap_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda y, a: a / (1 + y.mean(1, keepdim=True).abs()),
+        lambda y, a: torch.addcdiv(a, a, 1 + y.square().mean(1, keepdim=True)),
+        lambda y, a: torch.lerp(y, a, 0.3),
+        lambda y, a: torch.lerp(a, a.relu(), y.mean(1, keepdim=True).sigmoid()),
+    ],
+)
+def test_a_convolution_divided_by_what_it_was_computed_from_is_the_last(
+    combine: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        return self.fc(combine(y, self.after(y)).flatten(2).mean(2))
+
+    model = Two(end, after=nn.Conv2d(5, 5, 3, padding=1)).double()
+    images = make_images()
+    measured = measure(model, images)
+    expected = reference_flatness(model, images, layer="after")
+    assert measured.layer == "after"
+    assert measured.relative_gap_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+
+
 def test_a_branch_that_ends_in_a_linear_layer_is_refused() -> None:
     def end(self: Two, x: Tensor) -> Tensor:
         y = F.relu(self.c1(x))
@@ -233,6 +380,50 @@ def test_kept_feature_maps_do_not_hold_a_graph() -> None:
     measure(model, images)
     assert model.kept is kept
     assert model.count == 1
+    copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_forward_pass_keeps_in_containers_is_put_back(fails: bool) -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = self.c2(F.relu(self.c1(x)))
+        self.cache["f"] = self.cache["old"] = y
+        self.maps.append(y)
+        self.last_maps.append(y)
+        self.nested["maps"][0].append(y)
+        self.by_name["f"].append(y)
+        self.sizes.add(y.shape)
+        self.in_order.move_to_end("a")
+        self.emptied.clear()
+        if not hasattr(self, "mean"):
+            self.register_buffer("mean", y.mean(0))
+            self.register_buffer("unsaved", y.mean(0), persistent=False)
+            self.register_parameter("scale", nn.Parameter(torch.ones(1)))
+            self.add_module("lazy", nn.ReLU())
+            del self.spare
+        if fails:
+            raise KeyboardInterrupt
+        return self.fc(F.relu(y).mean((2, 3)))
+
+    model = Two(end, spare=nn.Identity()).double()
+    old = torch.zeros(1)  # one number: then == is a truth
+    model.cache, model.maps, model.nested = {"old": old}, [old], {"maps": [[old]]}
+    model.last_maps, model.by_name = collections.deque([old, old], maxlen=2), collections.defaultdict(list)
+    model.sizes, model.in_order, model.emptied = set(), collections.OrderedDict(a=1, b=2), {1: 2}
+    names = ("cache", "maps", "nested", "last_maps", "by_name", "sizes", "in_order", "emptied")
+    kept = dict(vars(model))
+
+    def describe() -> tuple[object, ...]:
+        contents = [copy.deepcopy(vars(model)[name]) for name in names]
+        return contents, list(model.state_dict()), list(model.named_modules()), set(model._non_persistent_buffers_set)
+
+    before = describe()
+    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
+        measure(model, make_images())
+    assert describe() == before
+    assert kept.keys() == vars(model).keys()
+    assert all(vars(model)[name] is value for name, value in kept.items())
+    assert model.cache["old"] is model.maps[0] is old
     copy.deepcopy(model)
 
 
@@ -322,3 +513,72 @@ def test_a_frozen_backbone_is_named_as_the_reason() -> None:
         measure(model, make_images())
     with pytest.raises(UnsupportedHeadError, match=r"no derivative leads .* back to 'c2' \(torch.no_grad or detach"):
         measure(model, make_images(), layer="c2")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, Two.features, m, x)),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, Two.features, m, x).clone()),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(m.features(_run_within(torch.inference_mode, lambda m, x: x / 2, m, x))),
+            r"'c1' \(Conv2d\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: m.fc(_run_within(torch.inference_mode, lambda m, h: h / 2, m, m.features(x))),
+            r"'fc' \(Linear\) takes or gives tensors",
+        ),
+        (
+            lambda m, x: _run_within(torch.inference_mode, lambda m, z: z.softmax(1), m, m.fc(m.features(x))),
+            r"output, which an operation after 'fc' \(Linear\) made, is among tensors",
+        ),
+    ],
+)
+def test_inference_mode_inside_a_model_is_named_as_the_reason(
+    end: Callable[[Two, Tensor], Tensor], message: str
+) -> None:
+    model = Two(end).double()
+    with pytest.raises(ModelError, match=rf"{message} made under torch.inference_mode .* use torch.no_grad there"):
+        measure(model, make_images())
+
+
+class WithoutGraph(nn.Conv2d):
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+def test_inference_mode_inside_a_layer_is_named_as_the_reason() -> None:
+    model = Two(lambda m, x: m.fc(m.features(x)), c2=WithoutGraph(4, 5, 3)).double()
+    with pytest.raises(
+        ModelError, match=r"'c2' \(WithoutGraph\) takes or gives tensors made under torch.inference_mode"
+    ):
+        measure(model, make_images())
+
+
+class Halve:
+    def __call__(self, module: nn.Module, args: object, output: Tensor) -> Tensor:
+        return output / 2
+
+
+@pytest.mark.parametrize("layer", ["c2", "fc"])
+@pytest.mark.parametrize("hook", [lambda module, args, output: 3 * output, Halve(), partial(Halve.__call__, None)])
+def test_a_forward_hook_that_changes_a_layers_output_is_named_as_the_reason(
+    layer: str, hook: Callable[..., Tensor]
+) -> None:
+    model = Two(lambda m, x: m.fc(m.features(x))).double()
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    name = getattr(hook, "__qualname__", type(hook).__name__)
+    with pytest.raises(UnsupportedHeadError, match=rf"'{layer}' \(.* has a forward hook, {name}, that may change"):
+        measure(model, make_images())
+    handle.remove()
+    assert measure(model, make_images()).layer == "c2"
+    standardised = Two(lambda m, x: m.fc(m.features(x)), c2=StandardisedConv2d(4, 5, 3)).double()
+    with pytest.raises(UnsupportedHeadError, match=r"with its own weight \(weight standardisation"):
+        measure(standardised, make_images())
