@@ -1,7 +1,8 @@
 """Relative GAP flatness: exact, label-free, about the price of one forward pass."""
 
 from flatselect.flatness.accumulation import GapFlatness
-from flatselect.flatness.head import Head, MeasuredLayer, find_head
+from flatselect.flatness.head import Head, MeasuredLayer
+from flatselect.flatness.head_search import find_head
 from flatselect.flatness.measure import measure
 from flatselect.flatness.measurement import LayerFlatness, Measurement
 from flatselect.flatness.penalty import flatness_penalty

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness
 from flatselect.flatness.batches import Batch, find_image_axes, iterate_batches
-from flatselect.flatness.head import Head, check_output_of_first_image, locate_head
+from flatselect.flatness.head import Head
+from flatselect.flatness.head_search import check_output_of_first_image, locate_head
 from flatselect.flatness.input_spread import find_input_stds
 from flatselect.flatness.layer_values import Quantity
 from flatselect.flatness.measurement import Measurement

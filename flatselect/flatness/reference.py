@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flatselect.errors import ModelError, UnsupportedHeadError
-from flatselect.flatness.head import find_head
+from flatselect.flatness.head_search import find_head
 from flatselect.flatness.model_state import find_device, unwrap_compiled
 
 _MAX_BYTES = 1e9

@@ -15,7 +15,7 @@ from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import ModelError, SearchError, StoreError
-from flatselect.flatness.head import find_head
+from flatselect.flatness.head_search import find_head
 from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
 from flatselect.search.checkpoint_folder import FolderToken, get_checkpoint_folder

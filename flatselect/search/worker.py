@@ -16,7 +16,7 @@ from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset, gather_images
 from flatselect.data.splits import split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
-from flatselect.flatness.head import find_head
+from flatselect.flatness.head_search import find_head
 from flatselect.flatness.penalty import flatness_penalty
 from flatselect.models.factories import build_model
 from flatselect.records import LATENCY, EpochMeasurement, Failure

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import ModelError
 from flatselect.flatness import reference_flatness
-from flatselect.flatness.head import find_head
+from flatselect.flatness.head_search import find_head
 
 
 class Logits(nn.Module):

@@ -1,0 +1,269 @@
+"""Finding a network's head: the layers to measure, its classifier, and what lies between."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from flatselect.errors import FlatselectError, UnsupportedHeadError
+from flatselect.flatness.front import Front, find_classifier, find_front
+from flatselect.flatness.head import Head, MeasuredLayer
+from flatselect.flatness.layer_calls import RecordedRun, check_call, check_own_output, is_close, record_run
+from flatselect.flatness.layer_choice import Wanted, check_layer, find_by_name, read_wanted, say_how_to_name
+from flatselect.flatness.model_state import (
+    check_weights_finite,
+    find_device,
+    find_dtype,
+    run_model,
+    undisturbed_evaluation,
+    unwrap_compiled,
+)
+from flatselect.flatness.patches import Layer, LayerGeometry
+from flatselect.flatness.separability import (
+    check_derivatives,
+    find_channel_features,
+    find_exactness,
+    perturb_activations,
+)
+from flatselect.flatness.tail import run_tail
+
+# At most as many are run under noise to find what lies between layer and output.
+_PROBED_IMAGES = 6
+
+
+def find_head(
+    model: nn.Module,
+    images: Tensor,
+    layer: str | None = None,
+    device: torch.device | str | None = None,
+    *,
+    layers: Literal["all"] | Sequence[str] | None = None,
+) -> Head:
+    """Finds the layers to measure and the classifier, by running the model on a few images.
+
+    The classifier is the linear layer whose output is the model's. From its input the autograd graph is walked back to
+    the convolutions met first (see `find_front`): the last convolution is the deepest of them. Convolutions beside it
+    count too where they feed other features (concatenated branches: GoogLeNet, Inception) or are as deep (RepVGG); a
+    projection shortcut, which skips convolutions and adds to the same features, does not, nor does a convolution that
+    computes a gate (squeeze-and-excitation).
+
+    Args:
+        model: Any module; it is evaluated in eval mode and left as it was.
+        images: A batch, (n_images, channels, *size); at most six images are used.
+        layer: Another layer, by name: any convolution or linear layer.
+        device: Where the model must be; default: where it is.
+        layers: Several by name, or "all": every convolution and linear layer that can be measured.
+
+    Raises:
+        UnsupportedHeadError: Flatness does not cover this network or layer; names the layer and the reason.
+        NonFiniteError: A weight or an output is NaN or infinite.
+        ModelError: The model is on another device or cannot be differentiated.
+    """
+    model = unwrap_compiled(model)
+    place = find_device(model, device)
+    with undisturbed_evaluation(model, place) as handles:
+        head, first_output = locate_head(model, images, layer, layers, place, handles)
+        # Where there is a second image, the first was run alone, else beside a copy of its own.
+        company = images[:2].detach().clone().to(place, find_dtype(model) if images.is_floating_point() else None)
+        check_output_of_first_image(first_output, run_model(model, company))
+        return head
+
+
+def locate_head(
+    model: nn.Module,
+    images: Tensor,
+    layer: str | None,
+    layers: Literal["all"] | Sequence[str] | None,
+    place: torch.device,
+    handles: list[RemovableHandle],
+) -> tuple[Head, object]:
+    """`find_head` of an undisturbed model, and the model's output for the first image.
+
+    It is for the caller to compare that with the same image's output in other company (`check_output_of_first_image`).
+    """
+    wanted = read_wanted(layer, layers)
+    check_weights_finite(model)
+    images = images[:_PROBED_IMAGES].detach().to(place, find_dtype(model) if images.is_floating_point() else None)
+    first = images[:1]
+    # The first image is run in other company than in the caller's batch. Alone costs half, but some models squeeze away
+    # an axis of one image: what then fails is tried again.
+    if wanted is None and len(images) > 1 and not torch.equal(images[0], images[1]):
+        try:
+            return _locate_head(model, first.clone(), images, wanted, handles)
+        except FlatselectError:
+            while handles:
+                handles.pop().remove()
+    # With a much fainter copy beside it, batch statistics are other than in the first image's own company, and than in
+    # the given images'.
+    return _locate_head(model, torch.cat([first, (first / 8).to(first.dtype)]), images, wanted, handles)
+
+
+def _locate_head(
+    model: nn.Module, batch: Tensor, images: Tensor, wanted: Wanted, handles: list[RemovableHandle]
+) -> tuple[Head, object]:
+    """`locate_head` by way of one batch, whose first image is that of the images."""
+    first = images[:1]
+    version = batch._version
+    run = record_run(model, batch, handles)
+    overwrites_images = batch._version != version
+    classifier = find_classifier(run)
+    front = find_front(run, classifier, is_needed=wanted is None)
+    refused: dict[str, str] = {}
+    if wanted is None:
+        chosen = list(front.depth)
+    else:
+        chosen, refused = find_by_name(model, run, wanted, len(batch))
+    for name in chosen if wanted != "all" else ():  # of all, those that fail are left out already
+        check_layer(model, run, name, len(batch), is_named=wanted is not None)
+    if classifier is not None:
+        check_call(model, classifier, len(batch))
+    # Few positions show little of the noise: then each image is run under more of it.
+    n_positions = min(call.n_positions for call in run.calls if call.name in chosen)
+    n_times = 1 if n_positions >= 16 else 2
+    # The first image under faint and under strong noise; between far layers lies more, which more images show.
+    probe = torch.cat([first, first] * n_times + [images] * (n_times * (wanted is not None)))
+    head = Head(
+        (),
+        classifier.name if classifier else "",
+        classifier.module if classifier else None,  # type: ignore[arg-type]
+        front.candidates,
+        refused,
+        overwrites_images,
+        _count_graph_elements(run, chosen),
+        False,
+    )
+    # For copies of the first image, what the recorded run has computed need not be computed again.
+    with run.repeated(chosen, len(probe)) if wanted is None else nullcontext():
+        measured, left_out, gives_probabilities = _find_layers(model, head, chosen, front, probe, handles, wanted)
+    head = dataclasses.replace(
+        head, layers=measured, refused=refused | left_out, gives_probabilities=gives_probabilities
+    )
+    if classifier is None and wanted is None:
+        _check_output_is_logits(run.output, head)
+    return head, run.output
+
+
+def _find_layers(
+    model: nn.Module,
+    head: Head,
+    names: Sequence[str],
+    front: Front,
+    images: Tensor,
+    handles: list[RemovableHandle],
+    wanted: Wanted,
+) -> tuple[tuple[MeasuredLayer, ...], dict[str, str], bool]:
+    """Runs the tail under noise and finds what each layer feeds.
+
+    Args:
+        model: Undisturbed.
+        head: All but its layers.
+        names: Of the layers to measure.
+        front: Those that may have a closed form.
+        images: A few, the first two the same.
+        handles: Receives the hooks.
+        wanted: What the user asked for; None for the last convolution.
+
+    Returns:
+        The layers; why some of them are left out, where all were asked for; and whether the output is probabilities,
+        which under noise it is only if it always is.
+    """
+    modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
+    name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
+    refused: dict[str, str] = {}
+    seen = slice(1 if wanted is None else None)  # of the last convolution all inputs are the first image's
+
+    def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
+        name = name_of.get(layer, head.classifier_name)
+        try:
+            check_own_output(name, layer, given[seen], output[seen])
+        except UnsupportedHeadError as error:
+            if wanted != "all" or layer is head.classifier:
+                raise
+            refused[name] = str(error)
+
+    tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
+    at_rest = check_derivatives(tail, names)
+    for i in at_rest if len(names) > 1 else ():
+        # By itself, as the noise of layers before it may not show what this one does.
+        alone = run_tail(model, [modules[i]], head.classifier, images, handles, perturb_activations)
+        try:
+            check_derivatives(alone, [names[i]])
+        except UnsupportedHeadError as error:
+            if wanted != "all":
+                raise
+            refused.setdefault(names[i], str(error))
+    measured: list[MeasuredLayer] = []
+    for i, (name, module, exactness) in enumerate(zip(names, modules, find_exactness(tail), strict=True)):
+        if name in refused:
+            continue
+        channel_features: Tensor | None = None
+        if name in front.depth and len(tail.calls[i]) == 1 and tail.features.requires_grad:
+            found = find_channel_features(tail, i, LayerGeometry.of(module))
+            if isinstance(found, Tensor):
+                channel_features = found
+            elif found == "flattened" and wanted is None:
+                raise UnsupportedHeadError(
+                    f"the classifier takes {tail.features.shape[1]} features from the {module.weight.shape[0]} "
+                    f"channels of {name!r}, several of each channel (a flattened map), where one a channel was "
+                    f"expected: pool the map to 1×1 first; or {say_how_to_name(name)}"
+                )
+        shapes = tuple(call.input.shape[1:] for call in tail.calls[i])
+        measured.append(MeasuredLayer(name, module, channel_features, exactness, shapes))
+    if not measured:
+        raise UnsupportedHeadError("no layer of this model can be measured: " + "; ".join(refused.values()))
+    if wanted is None:
+        measured = [layer for layer in measured if not _is_shortcut(layer, measured, front)]
+    return tuple(measured), refused, tail.logits is not tail.output and head.classifier is None
+
+
+def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], front: Front) -> bool:
+    """Whether a deeper convolution feeds some of the same features.
+
+    Where the tail mixes channels, all convolutions feed all features: then those do that are not concatenated.
+    """
+
+    def feeds_the_same(other: MeasuredLayer) -> bool:
+        if layer.channel_features is None or other.channel_features is None:
+            return frozenset((layer.name, other.name)) not in front.concatenated
+        return bool(torch.isin(layer.channel_features, other.channel_features).any())
+
+    return any(front.depth[other.name] > front.depth[layer.name] and feeds_the_same(other) for other in layers)
+
+
+def _count_graph_elements(run: RecordedRun, names: Sequence[str]) -> int:
+    begin = min(i for i, call in enumerate(run.calls) if call.name in names)
+    # Beside each layer's output the graph holds its input, and those of norms and activations after it.
+    return 4 * sum(math.prod(call.output_shape[1:]) for call in run.calls[begin:])
+
+
+def check_output_of_first_image(output: object, in_other_company: object) -> None:
+    """Refuses a model whose output for the first image of a batch changes with the others.
+
+    Raises:
+        UnsupportedHeadError: It does.
+    """
+    if not isinstance(output, Tensor) or not isinstance(in_other_company, Tensor):
+        return
+    # Batches of other sizes are computed in another order, which deep networks amplify.
+    least_tolerance = {torch.float64: 1e-7, torch.float32: 1e-3}.get(output.dtype, 1e-2)
+    if not is_close(in_other_company[:1], output[:1], least_tolerance=least_tolerance):
+        raise UnsupportedHeadError(
+            "the model's output for one image changes with the other images of its batch, or from run to run (a batch "
+            "norm with track_running_stats=False, or dropout, in evaluation mode?): flatness is defined image by image"
+        )
+
+
+def _check_output_is_logits(output: object, head: Head) -> None:
+    """A pooled convolution may be logits; what a sigmoid made of it is not."""
+    assert isinstance(output, Tensor)
+    is_within_one = not head.gives_probabilities and bool(((output >= 0) & (output <= 1)).all())
+    if is_within_one and head.exactness == "gauss_newton":
+        raise UnsupportedHeadError(
+            f"the model's output, shape {tuple(output.shape)}, lies between 0 and 1 and is not a softmax (a sigmoid?); "
+            "expected logits of a softmax: return what the last layer gives"
+        )
