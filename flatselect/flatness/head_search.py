@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from flatselect.errors import FlatselectError, UnsupportedHeadError
 from flatselect.flatness.front import Front, find_classifier, find_front
 from flatselect.flatness.head import Head, MeasuredLayer
-from flatselect.flatness.layer_calls import RecordedRun, check_call, check_own_output, is_close, record_run
+from flatselect.flatness.layer_calls import RecordedRun, check_call, check_own_output, check_rows, is_close, record_run
 from flatselect.flatness.layer_choice import Wanted, check_layer, find_by_name, read_wanted, say_how_to_name
 from flatselect.flatness.model_state import (
     check_weights_finite,
@@ -187,6 +187,19 @@ def _find_layers(
             refused[name] = str(error)
 
     tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
+    for name, module, calls in zip(names, modules, tail.calls, strict=True):
+        rows = [len(call.output) for call in calls]
+        if sum(rows) == len(images):  # in parts, which the batches to come may be too small for
+            continue
+        # As many rows as there were images in the recorded run may have been positions.
+        try:
+            check_rows(name, module, rows, len(images))
+        except UnsupportedHeadError as error:
+            if wanted != "all" or len(names) == 1:
+                raise
+            others = [other for other in names if other != name]
+            layers, left_out, gives_probabilities = _find_layers(model, head, others, front, images, handles, wanted)
+            return layers, {name: str(error)} | left_out, gives_probabilities
     at_rest = check_derivatives(tail, names)
     for i in at_rest if len(names) > 1 else ():
         # By itself, as the noise of layers before it may not show what this one does.

@@ -246,11 +246,24 @@ def check_call(model: nn.Module, call: RecordedCall, n_images: int) -> None:
         raise UnsupportedHeadError(
             f"{call} works on an input of shape {tuple(call.input_shape)}; expected a batch, one row an image"
         )
-    if call.output_shape[0] != n_images:
-        raise UnsupportedHeadError(
-            f"{call} works on {call.output_shape[0]} rows for {n_images} images (views, crops, windows or positions as "
-            "rows of a batch?); expected one row an image"
-        )
+    check_rows(call.name, module, [call.output_shape[0]], n_images)
+
+
+def check_rows(name: str, layer: nn.Module, rows: Sequence[int], n_images: int) -> None:
+    """Refuses a layer that works on other rows than images in any of its runs.
+
+    Raises:
+        UnsupportedHeadError: Names the layer.
+    """
+    if set(rows) == {n_images}:
+        return
+    message = (
+        f"{name!r} ({type(layer).__name__}) works on {' + '.join(map(str, rows))} rows for {n_images} images (views, "
+        "crops, windows, positions or parts of a batch as rows?); expected one row an image"
+    )
+    if len(rows) > 1 and sum(rows) == n_images:
+        message += f": if the model runs batches in parts, give batches of at most {max(rows)} images"
+    raise UnsupportedHeadError(message)
 
 
 def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:

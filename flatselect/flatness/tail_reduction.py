@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flatselect.errors import NonFiniteError, UnsupportedHeadError
+from flatselect.errors import NonFiniteError
 from flatselect.flatness.class_jacobians import LayerJacobian, add_classes
 from flatselect.flatness.closed_form import compute_closed_form
 from flatselect.flatness.head import Head
-from flatselect.flatness.layer_calls import check_own_output
+from flatselect.flatness.layer_calls import check_own_output, check_rows
 from flatselect.flatness.layer_values import LayerValues, Quantity
 from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.model_state import check_finite
@@ -174,14 +174,7 @@ class TailReduction:
         """
         n_images, is_changed = len(tail.logits), False
         for i, (layer, calls) in enumerate(zip(self._head.layers, tail.calls, strict=True)):
-            rows = [len(call.output) for call in calls]
-            if set(rows) != {n_images}:
-                in_parts = f"; if the model runs batches in parts, give batches of at most {max(rows)} images"
-                raise UnsupportedHeadError(
-                    f"{layer.name!r} ({type(layer.module).__name__}) works on {' + '.join(map(str, rows))} rows for "
-                    f"{n_images} images, where it worked on one row an image when the head was found (windows or parts "
-                    f"of a batch as rows?): expected one row an image" + (in_parts if sum(rows) == n_images else "")
-                )
+            check_rows(layer.name, layer.module, [len(call.output) for call in calls], n_images)
             shapes = tuple(call.input.shape[1:] for call in calls)
             if shapes == self._shapes[i]:
                 continue

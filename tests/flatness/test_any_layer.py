@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError, ModelError
-from flatselect.flatness import class_jacobians, find_head, reference_flatness
+from flatselect.flatness import class_jacobians, find_head, reference_by_gradients, reference_flatness
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
@@ -393,3 +393,35 @@ def test_of_all_layers_those_that_gradients_do_not_reach_are_left_out() -> None:
     measured = measure(model, images, layers="all")
     assert measured.refused == {}
     assert [layer.relative_flatness for layer in measured.layers] == [0, 0, 0]
+
+
+class OnPositions(nn.Module):
+    """A linear layer on (positions, images, channels), with as many positions as two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c1, self.on_positions, self.c2, self.fc = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Linear(4, 4),
+            nn.Conv2d(4, 5, 1),
+            nn.Linear(5, 3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = F.relu(self.c1(x))
+        tokens = F.adaptive_avg_pool2d(maps, (2, 1)).flatten(2).permute(2, 0, 1)
+        mixed = F.relu(self.on_positions(tokens)).mean(0)[..., None, None]
+        return self.fc(F.relu(self.c2(maps + mixed)).mean((2, 3)))
+
+
+def test_of_all_layers_one_on_as_many_positions_as_images_is_left_out() -> None:
+    torch.manual_seed(0)
+    model, images = OnPositions().double(), torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    measured = measure(model, images, layers="all")
+    assert [layer.layer for layer in measured.layers] == ["c1", "c2", "fc"]
+    assert "works on 2 rows for" in measured.refused["on_positions"]
+    for layer in measured.layers:
+        expected = reference_by_gradients(model, images, layer.layer)
+        assert layer.relative_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+    with pytest.raises(UnsupportedHeadError, match=r"'on_positions' \(Linear\) works on 2 rows for"):
+        measure(model, images, layer="on_positions")
