@@ -273,7 +273,8 @@ def check_own_output(name: str, layer: nn.Module, given: Tensor, output: Tensor)
         UnsupportedHeadError: Names the layer.
     """
     assert isinstance(layer, (*CONVOLUTIONS, nn.Linear))
-    own = LayerGeometry.of(layer).apply(layer, given)
+    # Under autocast the layer casts its input, its weight and its bias by itself.
+    own = LayerGeometry.of(layer).apply(layer, given.to(layer.weight.dtype))
     if own.shape != output.shape or not is_close(own, output):
         kind = "W·h + b" if isinstance(layer, nn.Linear) else "the convolution"
         hooks = [hook for hook in layer._forward_hooks.values() if hook.__module__ != first_input.__module__]

@@ -13,7 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 
 # Exact types only: what others do when they are cleared and filled is not known.
-_CONTAINERS = frozenset((dict, OrderedDict, defaultdict, Counter, list, set, deque))
+_CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
+# By identity, as a class may refuse to be hashed or compared.
+_CONTAINER_IDS = frozenset(map(id, _CONTAINERS))
 
 
 @contextmanager
@@ -64,12 +66,12 @@ def undisturbed_evaluation(
                 for name in vars(module).keys() - was.keys():
                     del vars(module)[name]
                 vars(module).update(was)
-            _put_back(containers)
             for module, was_training in training.items():
                 module.training = was_training
             for buffer, value in buffers:
                 if not _is_same(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)
+            _put_back(containers)
 
 
 def _copy_containers(values: Iterable[Iterable[object]]) -> list[tuple[Any, Any]]:
@@ -82,7 +84,9 @@ def _copy_containers(values: Iterable[Iterable[object]]) -> list[tuple[Any, Any]
     stack: list[Any] = list(values)
     while stack:
         for value in stack.pop():
-            if type(value) not in _CONTAINERS:
+            if type(value) is tuple:
+                stack.append(value)
+            if id(type(value)) not in _CONTAINER_IDS:
                 continue
             if not value:  # nearly all: the registers of hooks
                 empty.append((value, None))
@@ -108,7 +112,7 @@ def _put_back(containers: Iterable[tuple[Any, Any]]) -> None:
 def _holds_the_same(container: Any, was: Any) -> bool:
     """Whether the very same objects are in two containers, in the same order."""
     if isinstance(container, set):
-        return bool(container == was)
+        return set(map(id, container)) == set(map(id, was))
     if len(container) != len(was) or any(map(is_not, container, was)):
         return False
     return not isinstance(container, dict) or not any(map(is_not, container.values(), was.values()))

@@ -18,8 +18,10 @@ _GATING = {
     "Div": ((1, 0),),
     "Addcdiv": ((2, 1),),
     "Lerp": ((2, 0), (2, 1)),
-    "ScaledDotProduct": tuple(itertools.permutations(range(3), 2)),  # as where it is computed product by product
+    "ScaledDotProduct": ((0, 1), (1, 0), (0, 2), (1, 2)),  # as where it is computed product by product
 }
+# Between 0 and 1: where one factor went through one of these and the other did not, it is no gate that the other is.
+_SQUASHING = ("Hardsigmoid", "SafeSoftmax", "Sigmoid", "Softmax")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
 
     Where two computed tensors are multiplied, number by number or as matrices, a layer on one side that is itself
     computed from a layer met on the other side only computes a gate (squeeze-and-excitation, spatial attention,
-    attention pooling): it is left out of the front. So is one in a divisor that is computed
-    from a layer in the dividend.
+    attention pooling): it is left out of the front. So is one in a divisor that is computed from a layer in the
+    dividend. Not so one whose other side alone went through a softmax or a sigmoid: the values that attention weighs.
 
     Args:
         root: The node that made the classifier's input; None if nothing upstream of it was recorded.
@@ -61,8 +63,9 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
     depth: dict[Node, int] = {}
     layer_upstream: dict[int, frozenset[int]] = {}
     layer_depth: dict[int, int] = {}
+    squashed: set[Node] = set()  # nodes with a softmax or a sigmoid after the layers met first
     met: dict[frozenset[int], bool] = {}  # pairs of layers, and whether in a concatenation
-    for node in _images_first(root):
+    for node in order_nodes(root):
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         above = frozenset[int]().union(*(upstream[parent] for parent in parents))
         deepest = max((depth[parent] for parent in parents), default=0)
@@ -72,12 +75,17 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
         if layer is None:
             sides = [front[parent] if parent else frozenset[int]() for parent, _ in node.next_functions]
             whole = tuple(sides)
+            squashes = [parent in squashed for parent, _ in node.next_functions]
             for gate, other in _find_gating(node):
-                sides[gate] &= _drop_gates(whole[gate], whole[other], layer_upstream)
+                if squashes[gate] or not squashes[other]:
+                    sides[gate] &= _drop_gates(whole[gate], whole[other], layer_upstream)
             for one_side, other_side in itertools.combinations(sides, 2):
                 for pair in itertools.product(one_side, other_side):
                     met.setdefault(frozenset(pair), node.name().startswith(("Cat", "Stack")))
             front[node], upstream[node], depth[node] = frozenset[int]().union(*sides), above, deepest
+            of_computed = [parent in squashed for parent in parents]
+            if node.name().startswith(_SQUASHING) or (of_computed and all(of_computed)):
+                squashed.add(node)
         else:
             front[node] = frozenset({layer})
             upstream[node] = above | front[node] if layer != ANONYMOUS_CONVOLUTION else above
@@ -129,58 +137,18 @@ def _is_global_pooling(node: Node) -> bool:
         return True
     if name.startswith("Amax"):  # which keeps no shape
         return len(node._saved_dim) > 1  # type: ignore[attr-defined]
-    if not name.startswith(("MeanBackward1", "SumBackward1")):
-        return False
+    axes, n_axes = read_reduced_axes(node)
+    return n_axes > 2 and axes >= set(range(2, n_axes))
+
+
+def read_reduced_axes(node: Node) -> tuple[set[int], int]:
+    """The axes that a sum or a mean goes over, and how many there are; none where it is neither, or keeps no shape."""
+    if not node.name().startswith(("MeanBackward1", "SumBackward1")):
+        return set(), 0
     n_axes = len(node._saved_self_sym_sizes)  # type: ignore[attr-defined]
     # Autograd keeps -1 as 2^64 - 1.
     axes = {axis - 2**64 * (axis >= 2**63) for axis in node._saved_dim}  # type: ignore[attr-defined]
-    return n_axes > 2 and {axis % n_axes for axis in axes} >= set(range(2, n_axes))
-
-
-# What moves numbers or multiplies them by constants, and activations piece by piece linear in one number.
-_PLAIN = (
-    "torch::autograd::AccumulateGrad", "AddBackward", "AdaptiveAvgPool", "Alias", "AvgPool", "Cat", "Clone", "Hardtanh",
-    "LeakyRelu", "MaxPool", "Mean", "NativeBatchNorm", "Relu", "ReshapeAlias", "Squeeze", "Sum", "Threshold",
-    "UnsafeView", "View",
-)  # fmt: skip
-
-
-def is_plain(root: Node | None) -> bool:
-    """Whether what is upstream is linear but for kinks, and of the same structure whatever the numbers.
-
-    Nothing there multiplies or divides two computed tensors, so that no gate opens or closes with them.
-    """
-    return all(_is_named(node, _PLAIN) and not getattr(node, "_saved_training", False) for node in _images_first(root))
-
-
-def _is_named(node: Node, names: tuple[str, ...]) -> bool:
-    """Whether it is one of PyTorch's own operations: a function written in Python may have any name."""
-    return node.name().startswith(names) and not isinstance(node, BackwardCFunction)
-
-
-# What moves numbers too, but may move them elsewhere for other images; and more activations of that kind.
-_PIECEWISE_LINEAR = (
-    *_PLAIN, "Abs", "Clamp", "ConstantPadNd", "Expand", "Flip", "Index", "Neg", "Permute", "ReflectionPad",
-    "ReplicationPad", "Rsub", "Select", "Slice", "Split", "Stack", "SubBackward", "TBackward", "Transpose", "Unsqueeze",
-)  # fmt: skip
-# Linear in each of their first two operands, by itself.
-_BILINEAR = ("Bmm", "Convolution", "Mm", "Mul", "Prelu")
-
-
-def is_piecewise_linear(root: Node | None) -> bool:
-    """Whether what is upstream is linear but for kinks; False where the nodes do not tell."""
-
-    def is_linear(node: Node) -> bool:
-        is_computed = [parent is not None for parent, _ in node.next_functions]
-        if _is_named(node, ("Addmm",)):
-            return sum(is_computed[1:]) <= 1
-        if _is_named(node, ("DivBackward0",)):
-            return not any(is_computed[1:])
-        if _is_named(node, _BILINEAR):
-            return sum(is_computed[:2]) <= 1
-        return _is_named(node, _PIECEWISE_LINEAR) and not getattr(node, "_saved_training", False)
-
-    return all(is_linear(node) for node in _images_first(root))
+    return {axis % n_axes for axis in axes}, n_axes
 
 
 def find_weights_used_outside(
@@ -205,7 +173,7 @@ def find_weights_used_outside(
     layer_of = {output: name for name, output, _ in calls}
     made_of: dict[Node, frozenset[Tensor]] = {}
     used: set[str] = set()
-    for node in _images_first(root):
+    for node in order_nodes(root):
         variable = getattr(node, "variable", None)
         if variable is not None and variable in weights:
             made_of[node] = frozenset({variable})
@@ -220,15 +188,15 @@ def find_weights_used_outside(
 
 def is_upstream(node: Node, root: Node | None) -> bool:
     """Whether what a node made goes into what another made."""
-    return node in _images_first(root)
+    return node in order_nodes(root)
 
 
 def has_custom_function(root: Node | None) -> bool:
     """Whether a `torch.autograd.Function` written in Python lies upstream."""
-    return any(isinstance(node, BackwardCFunction) for node in _images_first(root))
+    return any(isinstance(node, BackwardCFunction) for node in order_nodes(root))
 
 
-def _images_first(root: Node | None) -> list[Node]:
+def order_nodes(root: Node | None) -> list[Node]:
     """The graph's nodes, each after all that its input was computed by; without recursion, as graphs are deep."""
     order: list[Node] = []
     seen: set[Node] = set()

@@ -16,7 +16,7 @@ from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.model_state import check_finite
 from flatselect.flatness.separability import find_exactness, follow_features
 from flatselect.flatness.tail import TailPass, choose_slope_factor
-from flatselect.flatness.tail_graph import is_piecewise_linear, is_plain
+from flatselect.flatness.tail_structure import describe_structure, is_piecewise_linear, is_plain
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 
@@ -91,6 +91,7 @@ class TailReduction:
         ]
         self._head_rows: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._shapes = [layer.input_shapes for layer in head.layers]
+        self._structure: tuple[object, ...] | None = None
 
     def record(self, tail: TailPass) -> TailRecord:
         """Takes from a pass what its closed forms need, and holds what was found of the tail against its images.
@@ -106,9 +107,12 @@ class TailReduction:
         if any(self.is_closed):
             of_all = tail.differentiate(tail.features, torch.full_like(tail.features, factor))
         self._check_exactness(tail)
-        # Another size may take another way, even of a tail that does not depend on the numbers.
-        if any(self.is_closed) and (is_changed or not is_plain(tail.features.grad_fn)):
-            self._check_channels(tail, of_all, factor)
+        if any(self.is_closed):
+            # Other images or another size may take another way, even through a tail that multiplies no numbers.
+            structure = describe_structure(tail.features.grad_fn, tail.layer_outputs)
+            if is_changed or structure != self._structure or not is_plain(tail.features.grad_fn):
+                self._check_channels(tail, of_all, factor)
+            self._structure = structure
         for i, is_closed in enumerate(self.is_closed):
             if is_closed:
                 (slopes[i],) = of_all[i]

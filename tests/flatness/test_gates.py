@@ -61,7 +61,7 @@ def test_only_tails_whose_structure_depends_on_numbers_are_checked_again(monkeyp
     monkeypatch.setattr(
         TailReduction, "_check_channels", lambda self, *args: (checked.append("batch"), check(self, *args))
     )
-    expected = {"residual": 0, "dense": 0, "relu6_in_place": 0, "parallel": 0, "silu": 2, "prelu": 2}
+    expected = {"residual": 1, "dense": 1, "relu6_in_place": 1, "parallel": 1, "silu": 2, "prelu": 2}
     for name, n_checks in expected.items():
         checked.clear()
         model, images, _ = make_case(name)
@@ -70,7 +70,7 @@ def test_only_tails_whose_structure_depends_on_numbers_are_checked_again(monkeyp
     checked.clear()
     model, images, _ = make_case("residual")
     measure(model, [images, images, images[..., :-1]])
-    assert len(checked) == 1
+    assert len(checked) == 2
 
 
 @pytest.mark.parametrize("mix", ["norm", "normalise", "gate"])
@@ -155,3 +155,33 @@ def test_a_convolution_divided_by_what_it_was_computed_from_is_the_last(
     expected = reference_flatness(model, images, layer="after")
     assert measured.layer == "after"
     assert measured.relative_gap_flatness == pytest.approx(expected.gauss_newton_flatness, rel=1e-8)
+
+
+def attend(values: Tensor, keys: Tensor) -> Tensor:
+    weights = torch.bmm(keys.flatten(2).mT, keys.flatten(2)).softmax(-1)
+    return torch.bmm(values.flatten(2), weights.mT).mean(2)
+
+
+ATTENDED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "products": attend,
+    "fused": lambda v, y: F.scaled_dot_product_attention(y.flatten(2).mT, y.flatten(2).mT, v.flatten(2).mT).mean(1),
+    "number by number": lambda v, y: (F.relu(v) * y.mean(1).flatten(1).softmax(1).view(len(y), 1, 6, 6)).sum((2, 3)),
+    "sigmoid": lambda v, y: (F.relu(v) * torch.sigmoid(y.mean(1, keepdim=True))).mean((2, 3)),
+}
+
+
+@pytest.mark.parametrize("way", ATTENDED)
+def test_the_values_that_attention_weighs_are_no_gate(way: str) -> None:
+    """Though they are computed from what the weights are computed from."""
+
+    def end(self: Two, x: Tensor) -> Tensor:
+        maps = F.relu(self.c1(x))
+        return self.fc(ATTENDED[way](self.values(maps), maps))
+
+    torch.manual_seed(0)
+    model = Two(end, values=nn.Conv2d(4, 5, 1)).double()
+    images = make_images()
+    measured = measure(model, images)
+    assert measured.layer == "values"
+    expected = reference_flatness(model, images, layer="values").relative_gap_flatness
+    assert measured.relative_gap_flatness == pytest.approx(expected, rel=1e-8)

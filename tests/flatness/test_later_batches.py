@@ -196,3 +196,52 @@ def test_what_is_merged_was_measured_alike() -> None:
         with pytest.raises(DataError, match="merge: the other accumulator"):
             own.merge(other)
     GapFlatness(head, input_stds=stds).merge(GapFlatness(head, input_stds=[stds[0].clone()]))
+
+
+def test_a_layer_under_the_models_own_autocast_is_measured_at_every_size() -> None:
+    def forward(net: Net, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return classify_mean(net, x).float()
+
+    batches = [draw(size=8).float(), draw(size=10).float()]
+    measured = measure(Net(forward), batches).relative_gap_flatness
+    assert measured == pytest.approx(measure(Net(classify_mean), batches).relative_gap_flatness, rel=0.05)
+
+
+def mix_if_dark(net: Net, x: Tensor) -> Tensor:
+    maps = net.maps(x)
+    return net.fc((maps + maps.sum(1, keepdim=True) if x.mean() < 0 else maps).mean((2, 3)))
+
+
+def swap_if_dark(net: Net, x: Tensor) -> Tensor:
+    maps = [net.maps(x), F.relu(net.c3(F.relu(net.c1(x))))]
+    return net.out(torch.cat(maps[::-1] if x.mean() < 0 else maps, 1).mean((2, 3)))
+
+
+def mix_by_a_relu(net: Net, x: Tensor) -> Tensor:
+    maps = net.maps(x)
+    is_open = (x.mean((1, 2, 3), keepdim=True) < 0).to(maps)
+    return net.fc((maps + F.relu(maps.sum(1, keepdim=True) - 1e4 * (1 - is_open))).mean((2, 3)))
+
+
+def scale_by_a_batch_norm(net: Net, x: Tensor) -> Tensor:
+    maps = net.c2(F.relu(net.c1(x)))
+    n, c, h, w = maps.shape
+    is_open = (x.mean((1, 2, 3)) < 0).to(maps)[:, None]
+    scale = 1 + F.relu(maps.mean((2, 3)).flip(1) - 1e4 * (1 - is_open))
+    zeros, ones = maps.new_zeros(n * c), maps.new_ones(n * c)
+    scaled = F.batch_norm(maps.reshape(1, n * c, h, w), zeros, ones, weight=scale.reshape(-1), eps=0.0)
+    return net.fc(F.relu(scaled).reshape(n, c, h, w).mean((2, 3)))
+
+
+@pytest.mark.parametrize("forward", [mix_if_dark, swap_if_dark, mix_by_a_relu, scale_by_a_batch_norm])
+@pytest.mark.parametrize("knows_head", [False, True])
+def test_later_images_that_take_another_way_through_the_tail(forward: Forward, knows_head: bool) -> None:
+    model = Net(forward, c3=nn.Conv2d(6, 5, 3, padding=1), out=nn.Linear(10, 4)).double()
+    bright, dark = draw(3) / 10 + 1, draw(4) / 10 - 1
+    head = find_head(model, bright) if knows_head else None
+    measured = measure(model, [dark] if knows_head else [bright, dark], head=head)
+    assert len(measured.layers) == 1 + (forward is swap_if_dark)
+    for layer in measured.layers:
+        expected = expect(model, [dark] if knows_head else [bright, dark], layer.layer)
+        assert layer.relative_flatness == pytest.approx(expected, rel=1e-8)

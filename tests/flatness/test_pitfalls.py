@@ -318,3 +318,27 @@ def test_a_forward_hook_that_changes_a_layers_output_is_named_as_the_reason(
     standardised = Two(lambda m, x: m.fc(m.features(x)), c2=StandardisedConv2d(4, 5, 3)).double()
     with pytest.raises(UnsupportedHeadError, match=r"with its own weight \(weight standardisation"):
         measure(standardised, make_images())
+
+
+class Unlike(type):
+    """Makes classes that cannot be hashed."""
+
+    def __eq__(cls, other: object) -> bool:
+        raise TypeError("not to be compared")
+
+
+class Odd(metaclass=Unlike):
+    pass
+
+
+def test_what_a_model_keeps_in_tuples_is_put_back_and_odd_attributes_are_let_be() -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        features = self.features(x)
+        self.kept[0].append(features)
+        return self.fc(features)
+
+    model = Two(end).double()
+    model.kept, model.odd = ([], {}), Odd()  # type: ignore[assignment]
+    measure(model, make_images())
+    assert model.kept == ([], {})
+    copy.deepcopy(model.kept)

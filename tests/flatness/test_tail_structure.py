@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flatselect.flatness.tail_graph import is_piecewise_linear, is_plain
+from flatselect.flatness.tail_structure import is_piecewise_linear, is_plain
 
 WEIGHT = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -31,6 +31,7 @@ PIECEWISE_LINEAR: dict[str, Callable[[Tensor], Tensor]] = {
     "activations": lambda x: F.relu6(F.leaky_relu(F.hardtanh(x.abs().clamp(0.1)))) - F.prelu(x, WEIGHT[0, :1]),
     "moves": lambda x: torch.stack([x.T.flip(0)[:2], x[1:3].permute(0, 1)]).mean(0).unsqueeze(0),
     "pools": lambda x: F.avg_pool1d(F.pad(x, (1, 1)), 2) + F.max_pool1d(x, 2, padding=1)[:, :3],
+    "batch norm": lambda x: F.batch_norm(x[None], x.new_zeros(4), x.new_ones(4), weight=WEIGHT[0], bias=x.mean(0)),
     "picked": lambda x: torch.cat([x[[2, 0]], x.split(2)[0]]).sum(0, keepdim=True).expand(3, 4),
 }
 CURVED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -45,6 +46,9 @@ CURVED: dict[str, Callable[[Tensor], Tensor]] = {
     "hardswish": lambda x: F.hardswish(x),
     "attention": lambda x: F.softmax(x, 1) @ WEIGHT,
     "learned slope": lambda x: F.prelu(-x.abs(), x.mean()[None]),
+    "norm of pairs": lambda x: torch.view_as_complex(x.reshape(4, 2, 2).contiguous()).abs(),
+    "product of picked": lambda x: torch.ones_like(x).index_reduce(1, torch.tensor([0, 0, 1, 1]), x, "prod"),
+    "batch norm": lambda x: F.batch_norm(x[None], x.new_zeros(4), x.new_ones(4), weight=x.mean(0)),
     "written in Python": lambda x: ReluOfItsOwn.apply(x),
 }
 
@@ -64,6 +68,7 @@ def test_what_is_linear_but_for_kinks(name: str) -> None:
     assert not has_second_derivative(PIECEWISE_LINEAR[name])
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")
 @pytest.mark.parametrize("name", CURVED)
 def test_what_may_be_curved(name: str) -> None:
     x = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
