@@ -161,7 +161,7 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
         )
     if ANONYMOUS_CONVOLUTION in graph.front:
         raise UnsupportedHeadError(
-            f"a functional convolution without a module feeds {end}; expected an nn.Conv2d module, whose weight can be "
+            f"a convolution that is no module of torch.nn (a functional or deformable one?) feeds {end}; expected an nn.Conv2d module, whose weight can be "
             f"found; {other_way}",
             nearest,
         )
@@ -171,7 +171,10 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
             f"the pooling are not covered: expected convolution, pooling, one linear classifier; {other_way}",
             nearest,
         )
-    if not front:
+    if not front and convolutions:  # which naming them would not help
         raise UnsupportedHeadError(
-            f"no convolution feeds {end}; expected a convolutional network; {other_way}", nearest
+            f"no convolution feeds {end} by a way that gradients can go (torch.no_grad or detach after "
+            f"{convolutions[-1]!r}?): expected a network whose output can be differentiated in its convolutions"
         )
+    if not front:
+        raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {other_way}")

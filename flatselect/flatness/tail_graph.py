@@ -1,6 +1,7 @@
 """Reading from the autograd graph which layers feed the classifier, without tracing or knowing the architecture."""
 
 import itertools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
 ANONYMOUS_CONVOLUTION = -1
+# PyTorch's own, and those of other packages, such as torchvision's deformable one.
+_CONVOLUTION = re.compile("Convolution|[Cc]onv_?[123]d")
 
 # Which input of an operation may be a gate, and on which other. Either factor of a product may be one on the other, but
 # a divisor only on what it divides: c(y) / |y| is a convolution, and no gate on y.
@@ -70,7 +73,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
         above = frozenset[int]().union(*(upstream[parent] for parent in parents))
         deepest = max((depth[parent] for parent in parents), default=0)
         layer = layers.get(node)
-        if layer is None and "Convolution" in node.name():
+        if layer is None and _CONVOLUTION.search(node.name()):
             layer = ANONYMOUS_CONVOLUTION
         if layer is None:
             sides = [front[parent] if parent else frozenset[int]() for parent, _ in node.next_functions]

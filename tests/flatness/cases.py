@@ -565,7 +565,7 @@ CASES: dict[str, Case] = {
         lambda: Functional(
             lambda self, x: self.fc(F.relu(F.conv2d(self.stem(x), self.last.weight, padding=1)).mean((2, 3)))
         ),
-        refusal="functional convolution without a module",
+        refusal="a convolution that is no module of torch.nn",
     ),
     "transposed_convolution": Case(
         lambda: sequential(nn.ConvTranspose2d(4, 6, 3), nn.ReLU()),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from cases import StandardisedConv2d, make_case
 from torch import Tensor, nn
+from torchvision.ops import DeformConv2d
 from two_convolutions import Two, make_images, run_within
 
 from flatselect import UnsupportedHeadError, measure
@@ -245,8 +246,12 @@ def test_a_frozen_backbone_is_named_as_the_reason() -> None:
         return self.fc(features)
 
     model = Two(end).double()
-    with pytest.raises(UnsupportedHeadError, match="no convolution feeds the classifier"):
+    with pytest.raises(
+        UnsupportedHeadError, match=r"no convolution feeds the classifier .* detach after 'c2'"
+    ) as caught:
         measure(model, make_images())
+    assert caught.value.layer is None
+    assert "layer=" not in str(caught.value), "which would not help"
     with pytest.raises(UnsupportedHeadError, match=r"no derivative leads .* back to 'c2' \(torch.no_grad or detach"):
         measure(model, make_images(), layer="c2")
 
@@ -318,6 +323,18 @@ def test_a_forward_hook_that_changes_a_layers_output_is_named_as_the_reason(
     standardised = Two(lambda m, x: m.fc(m.features(x)), c2=StandardisedConv2d(4, 5, 3)).double()
     with pytest.raises(UnsupportedHeadError, match=r"with its own weight \(weight standardisation"):
         measure(standardised, make_images())
+
+
+def test_a_deformable_convolution_is_not_passed_over() -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        maps = F.relu(self.c1(x))
+        return self.fc(F.relu(self.deformed(maps, self.offsets(maps))).mean((2, 3)))
+
+    model = Two(end, deformed=DeformConv2d(4, 5, 3), offsets=nn.Conv2d(4, 18, 3)).double()
+    with pytest.raises(
+        UnsupportedHeadError, match=r"convolution that is no module of torch.nn .* feeds the classifier"
+    ):
+        measure(model, make_images())
 
 
 class Unlike(type):
