@@ -161,8 +161,8 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
         )
     if ANONYMOUS_CONVOLUTION in graph.front:
         raise UnsupportedHeadError(
-            f"a convolution that is no module of torch.nn (a functional or deformable one?) feeds {end}; expected an nn.Conv2d module, whose weight can be "
-            f"found; {other_way}",
+            f"a convolution that is no module of torch.nn (a functional or deformable one?) feeds {end}; expected an "
+            f"nn.Conv2d module, whose weight can be found; {other_way}",
             nearest,
         )
     if blocking:
