@@ -53,21 +53,13 @@ class GapFlatness:
         Raises:
             DataError: There is no such quantity or companion.
         """
-        for name, given in {"quantities": quantities, "companions": companions}.items():
-            if not isinstance(given, Collection):
-                raise DataError(f"{name}={given!r}; expected a list of names")
-        companions = (companions,) if isinstance(companions, str) else companions
-        known = (*COMPANION_NAMES, *SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES)
-        if unknown := set(companions) - set(known):
-            raise DataError(f"companions={sorted(unknown)}: unknown; expected any of {', '.join(known)}")
-        wanted: set[str] = {quantities} if isinstance(quantities, str) else set(quantities)
-        if unknown := wanted - set(QUANTITIES):
-            raise DataError(f"quantities={sorted(unknown)}: unknown; expected any of {', '.join(QUANTITIES)}")
+        wanted_companions = read_companions(companions)
+        wanted = _read_names("quantities", quantities, QUANTITIES)
         self.head = head
         self._quantities = frozenset(quantity for quantity in QUANTITIES if quantity in wanted)
         self._input_stds = input_stds
         self._reduction = TailReduction(head, self._quantities, input_stds)
-        self._set_companions = frozenset(companions) - set(COMPANION_NAMES)
+        self._set_companions = wanted_companions - set(COMPANION_NAMES)
         self._waiting: list[TailRecord] = []
         self._values: list[list[LayerValues]] = [[] for _ in head.layers]
         self._companions: list[ImageCompanions] = []
@@ -223,6 +215,24 @@ class GapFlatness:
             classifier_weight.cpu(),
             torch.cat(self._kept_labels) if self._kept_labels else None,
         )
+
+
+def read_companions(given: Collection[str]) -> frozenset[str]:
+    """The companions asked for, by one name or several.
+
+    Raises:
+        DataError: There is no such companion, or these are no names.
+    """
+    return _read_names("companions", given, (*COMPANION_NAMES, *SET_COMPANION_NAMES, *LABEL_COMPANION_NAMES))
+
+
+def _read_names(option: str, given: Collection[str], known: Collection[str]) -> frozenset[str]:
+    if not isinstance(given, Collection):
+        raise DataError(f"{option}={given!r}; expected a list of names")
+    names = frozenset((given,) if isinstance(given, str) else given)
+    if unknown := names - set(known):
+        raise DataError(f"{option}={sorted(unknown)}: unknown; expected any of {', '.join(known)}")
+    return names
 
 
 def _find_standard_error(of_images: Tensor) -> float:

@@ -139,10 +139,7 @@ def _locate_head(
     )
     # For copies of the first image, what the recorded run has computed need not be computed again.
     with run.repeated(chosen, len(probe)) if wanted is None else nullcontext():
-        measured, left_out, gives_probabilities = _find_layers(model, head, chosen, front, probe, handles, wanted)
-    head = dataclasses.replace(
-        head, layers=measured, refused=refused | left_out, gives_probabilities=gives_probabilities
-    )
+        head = _find_layers(model, head, chosen, front, probe, handles, wanted)
     if classifier is None and wanted is None:
         _check_output_is_logits(run.output, head)
     return head, run.output
@@ -156,12 +153,12 @@ def _find_layers(
     images: Tensor,
     handles: list[RemovableHandle],
     wanted: Wanted,
-) -> tuple[tuple[MeasuredLayer, ...], dict[str, str], bool]:
+) -> Head:
     """Runs the tail under noise and finds what each layer feeds.
 
     Args:
         model: Undisturbed.
-        head: All but its layers.
+        head: All but its layers, of which it says those refused so far.
         names: Of the layers to measure.
         front: Those that may have a closed form.
         images: A few, the first two the same.
@@ -169,22 +166,27 @@ def _find_layers(
         wanted: What the user asked for; None for the last convolution.
 
     Returns:
-        The layers; why some of them are left out, where all were asked for; and whether the output is probabilities,
-        which under noise it is only if it always is.
+        The head with its layers; where all were asked for, those that fail are refused. Whether the output is
+        probabilities is told here, as under noise it is only if it always is.
     """
     modules: list[Layer] = [model.get_submodule(name) for name in names]  # type: ignore[misc]
     name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
-    refused: dict[str, str] = {}
+    refused = dict(head.refused)
     seen = slice(1 if wanted is None else None)  # of the last convolution all inputs are the first image's
+
+    def refuse(name: str, error: UnsupportedHeadError) -> None:
+        if wanted != "all":
+            raise error
+        refused.setdefault(name, str(error))
 
     def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
         name = name_of.get(layer, head.classifier_name)
         try:
             check_own_output(name, layer, given[seen], output[seen])
         except UnsupportedHeadError as error:
-            if wanted != "all" or layer is head.classifier:
+            if layer is head.classifier:
                 raise
-            refused[name] = str(error)
+            refuse(name, error)
 
     tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
     for name, module, calls in zip(names, modules, tail.calls, strict=True):
@@ -198,8 +200,8 @@ def _find_layers(
             if wanted != "all" or len(names) == 1:
                 raise
             others = [other for other in names if other != name]
-            layers, left_out, gives_probabilities = _find_layers(model, head, others, front, images, handles, wanted)
-            return layers, {name: str(error)} | left_out, gives_probabilities
+            without = dataclasses.replace(head, refused={**head.refused, name: str(error)})
+            return _find_layers(model, without, others, front, images, handles, wanted)
     at_rest = check_derivatives(tail, names)
     for i in at_rest if len(names) > 1 else ():
         # By itself, as the noise of layers before it may not show what this one does.
@@ -207,9 +209,7 @@ def _find_layers(
         try:
             check_derivatives(alone, [names[i]])
         except UnsupportedHeadError as error:
-            if wanted != "all":
-                raise
-            refused.setdefault(names[i], str(error))
+            refuse(names[i], error)
     measured: list[MeasuredLayer] = []
     for i, (name, module, exactness) in enumerate(zip(names, modules, find_exactness(tail), strict=True)):
         if name in refused:
@@ -231,7 +231,8 @@ def _find_layers(
         raise UnsupportedHeadError("no layer of this model can be measured: " + "; ".join(refused.values()))
     if wanted is None:
         measured = [layer for layer in measured if not _is_shortcut(layer, measured, front)]
-    return tuple(measured), refused, tail.logits is not tail.output and head.classifier is None
+    gives_probabilities = head.classifier is None and tail.logits is not tail.output
+    return dataclasses.replace(head, layers=tuple(measured), refused=refused, gives_probabilities=gives_probabilities)
 
 
 def _is_shortcut(layer: MeasuredLayer, layers: Sequence[MeasuredLayer], front: Front) -> bool:

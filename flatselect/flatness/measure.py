@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
-from flatselect.flatness.accumulation import GapFlatness
+from flatselect.flatness.accumulation import GapFlatness, read_companions
 from flatselect.flatness.batches import Batch, find_image_axes, iterate_batches
 from flatselect.flatness.head import Head
 from flatselect.flatness.head_search import check_output_of_first_image, locate_head
@@ -92,8 +92,8 @@ def measure(
             "tensor, a list of batches or a DataLoader"
         )
     n_axes = find_image_axes(model)
-    companions = (companions,) if isinstance(companions, str) else companions
-    labelled = [name for name in LABEL_COMPANION_NAMES if isinstance(companions, Collection) and name in companions]
+    companions = read_companions(companions)
+    labelled = [name for name in LABEL_COMPANION_NAMES if name in companions]
     batches = iterate_batches(data, batch_size, n_axes, labelled)
     with undisturbed_evaluation(model, place) as handles:
         first = next(batches, None)

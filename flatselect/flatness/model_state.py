@@ -12,10 +12,9 @@ from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 
-# Exact types only: what others do when they are cleared and filled is not known.
-_CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)
-# By identity, as a class may refuse to be hashed or compared.
-_CONTAINER_IDS = frozenset(map(id, _CONTAINERS))
+# Exact types only: what others do when they are cleared and filled is not known. By identity, as a class may refuse to
+# be hashed or compared.
+_CONTAINER_IDS = frozenset(map(id, (dict, OrderedDict, defaultdict, Counter, list, set, deque)))
 
 
 @contextmanager

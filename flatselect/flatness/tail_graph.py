@@ -86,8 +86,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
                 for pair in itertools.product(one_side, other_side):
                     met.setdefault(frozenset(pair), node.name().startswith(("Cat", "Stack")))
             front[node], upstream[node], depth[node] = frozenset[int]().union(*sides), above, deepest
-            of_computed = [parent in squashed for parent in parents]
-            if node.name().startswith(_SQUASHING) or (of_computed and all(of_computed)):
+            if name_operation(node) in _SQUASHING or (parents and squashed.issuperset(parents)):
                 squashed.add(node)
         else:
             front[node] = frozenset({layer})
@@ -100,7 +99,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
 
 
 def _find_gating(node: Node) -> Sequence[tuple[int, int]]:
-    operation = node.name().partition("Backward")[0]
+    operation = name_operation(node)
     if operation.startswith("ScaledDotProduct"):  # of several kinds
         operation = "ScaledDotProduct"
     return [pair for pair in _GATING.get(operation, ()) if max(pair) < len(node.next_functions)]  # lerp by a constant
@@ -192,6 +191,11 @@ def find_weights_used_outside(
 def is_upstream(node: Node, root: Node | None) -> bool:
     """Whether what a node made goes into what another made."""
     return node in order_nodes(root)
+
+
+def name_operation(node: Node) -> str:
+    """Of one of PyTorch's own operations; a function written in Python may have any name, and gets none."""
+    return "" if isinstance(node, BackwardCFunction) else node.name().partition("Backward")[0]
 
 
 def has_custom_function(root: Node | None) -> bool:

@@ -100,22 +100,20 @@ class TailReduction:
             UnsupportedHeadError: A layer does not run once on every image, or not as it did where the head was found.
         """
         is_changed = self._check_runs(tail)
+        self._check_exactness(tail)
         slopes: list[Tensor | None] = [None for _ in self._layers]
-        of_all: list[list[Tensor]] = []
         n_positions = max(output[0].numel() // output.shape[1] for output in tail.layer_outputs)
         factor = choose_slope_factor(n_positions, tail.features.dtype)
         if any(self.is_closed):
             of_all = tail.differentiate(tail.features, torch.full_like(tail.features, factor))
-        self._check_exactness(tail)
-        if any(self.is_closed):
             # Other images or another size may take another way, even through a tail that multiplies no numbers.
             structure = describe_structure(tail.features.grad_fn, tail.layer_outputs)
             if is_changed or structure != self._structure or not is_plain(tail.features.grad_fn):
                 self._check_channels(tail, of_all, factor)
             self._structure = structure
-        for i, is_closed in enumerate(self.is_closed):
-            if is_closed:
-                (slopes[i],) = of_all[i]
+            for i, is_closed in enumerate(self.is_closed):
+                if is_closed:
+                    (slopes[i],) = of_all[i]
         return TailRecord(
             tuple(tuple(call.input for call in calls) for calls in tail.calls),
             tuple(slopes),
@@ -193,8 +191,7 @@ class TailReduction:
         """Holds it against these images that tails are piecewise linear, of which few were seen under noise."""
         claimed = [i for i, exactness in enumerate(self.exactness) if exactness == "hessian"]
         if claimed and not is_piecewise_linear(tail.end.grad_fn):
-            found = find_exactness(tail, claimed)
-            self.exactness = [found[i] if i in claimed else exactness for i, exactness in enumerate(self.exactness)]
+            self.exactness = find_exactness(tail, claimed)
 
     def _check_channels(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
         """Holds what was found of the tail against these images, and from here on believes only what holds.

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
-from flatselect.flatness.tail_graph import order_nodes, read_reduced_axes
+from flatselect.flatness.tail_graph import name_operation, order_nodes, read_reduced_axes
 
 # What moves numbers or adds them up within a channel, and activations piece by piece linear in one number.
 _PLAIN = frozenset((
@@ -36,7 +35,7 @@ def is_plain(root: Node | None) -> bool:
     """
 
     def is_plain_node(node: Node) -> bool:
-        name = _name(node)
+        name = name_operation(node)
         if name in _BATCH_NORMS:
             return _is_linear(node)
         if name in ("Mean", "Sum"):
@@ -64,15 +63,10 @@ def describe_structure(root: Node | None, layer_outputs: Sequence[Tensor]) -> tu
 
 
 def _is_linear(node: Node) -> bool:
-    name = _name(node)
+    name = name_operation(node)
     is_computed = [parent is not None for parent, _ in node.next_functions]
     if name == "Div":  # by a constant; what is rounded then is flat
         return not any(is_computed[1:])
     if name in _MULTIPLIED:
         return sum(is_computed[_MULTIPLIED[name]]) <= 1 and not getattr(node, "_saved_training", False)
     return name in _PIECEWISE_LINEAR
-
-
-def _name(node: Node) -> str:
-    """Of one of PyTorch's own operations; a function written in Python may have any name, and gets none."""
-    return "" if isinstance(node, BackwardCFunction) else node.name().partition("Backward")[0]
