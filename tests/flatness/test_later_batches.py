@@ -1,32 +1,28 @@
 """What holds for the images that a head was found with need not hold for those that come later."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from two_convolutions import Two
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError
 from flatselect.flatness import GapFlatness, find_head, reference_by_gradients
 
-Forward = Callable[["Net", Tensor], Tensor]
+Forward = Callable[[Any, Tensor], Tensor]
 
 
-class Net(nn.Module):
-    """Two convolutions and a classifier, put together by the forward pass given."""
+class Net(Two):
+    """With padding, so that maps are as large as the images."""
 
-    def __init__(self, forward: Forward, **modules: nn.Module):
-        super().__init__()
+    def __init__(self, end: Forward, **modules: nn.Module):
         torch.manual_seed(0)
+        super().__init__(end, **modules)
         self.c1, self.c2, self.fc = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1), nn.Linear(5, 4)
-        for name, module in modules.items():
-            self.add_module(name, module)
-        self._forward = forward
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._forward(self, x)
 
     def maps(self, x: Tensor) -> Tensor:
         return F.relu(self.c2(F.relu(self.c1(x))))
