@@ -1,7 +1,7 @@
 """Where a study's checkpoints lie, and whether every worker sees the same folder there."""
 
 import contextlib
-import secrets
+from collections.abc import Iterable
 
 from flatselect.config import StudyConfig
 from flatselect.errors import CheckpointError
@@ -20,21 +20,26 @@ def make_checkpoint_path(folder: str, number: int) -> str:
 
 
 class FolderToken:
-    """A file of a name drawn by lot in the checkpoints' folder: a worker that can read it sees the driver's folder.
+    """A file of this run's own in the checkpoints' folder: a worker that can read it sees the driver's folder.
 
     Attributes:
         folder: The checkpoints' folder.
         location: Of the file, on a path or at an fsspec URL.
     """
 
-    def __init__(self, folder: str) -> None:
-        """Writes the file.
+    def __init__(self, folder: str, run_uid: str, dead_runs: Iterable[str] = ()) -> None:
+        """Writes the file, and deletes those that killed runs have left.
+
+        Args:
+            folder: The checkpoints' folder.
+            run_uid: Of this run, drawn by lot.
+            dead_runs: The uids of runs that died.
 
         Raises:
             CheckpointError: The folder cannot be written.
         """
         self.folder = folder
-        self.location = join_location(folder, f"seen-by-workers-{secrets.token_hex(8)}")
+        self.location = _name_token(folder, run_uid)
         try:
             with open_whole(self.location, make_folders=True) as stream:
                 stream.write(b"A worker that cannot read this file would lose its checkpoints.\n")
@@ -42,11 +47,12 @@ class FolderToken:
             raise CheckpointError(
                 f"study.checkpoints: {folder} cannot be written ({error}); give a folder or an fsspec URL that can be"
             ) from error
+        for uid in dead_runs:
+            _delete_if_possible(_name_token(folder, uid))
 
     def close(self) -> None:
         """Deletes the file, if it can be."""
-        with contextlib.suppress(OSError):
-            delete_file(self.location)
+        _delete_if_possible(self.location)
 
 
 def find_token_problem(location: str) -> str | None:
@@ -56,3 +62,12 @@ def find_token_problem(location: str) -> str | None:
     except OSError as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _name_token(folder: str, run_uid: str) -> str:
+    return join_location(folder, f"seen-by-workers-{run_uid}")
+
+
+def _delete_if_possible(location: str) -> None:
+    with contextlib.suppress(OSError):
+        delete_file(location)

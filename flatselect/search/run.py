@@ -84,9 +84,10 @@ def _go_on(
     run_uid = start_run(config, opened)
     opened.patience.say = observer.say
     try:
+        dead_runs = [run.uid for run in opened.reader.runs() if run.outcome == "died"]
         with (
             Heartbeat(opened.writer, run_uid) as heartbeat,
-            contextlib.closing(FolderToken(get_checkpoint_folder(config, opened.uid))) as token,
+            contextlib.closing(FolderToken(get_checkpoint_folder(config, opened.uid), run_uid, dead_runs)) as token,
             contextlib.closing(_make_backend(config, opened.uid, images, token, observer)) as backend,
         ):
             observer = _meter(config, observer)

@@ -33,7 +33,9 @@ def make_backend(make_study: MakeStudy, **options: object) -> RayBackend:
     assert config.study.checkpoints is not None
     dataset = load_training_set(config.data, config.study.seed)
     settings = WorkerSettings(config.to_dict(), "uid")
-    return RayBackend(RaySection(**options), settings, SearchImages(dataset), FolderToken(config.study.checkpoints))
+    return RayBackend(
+        RaySection(**options), settings, SearchImages(dataset), FolderToken(config.study.checkpoints, "run")
+    )
 
 
 def take_worker(backend: RayBackend) -> int:

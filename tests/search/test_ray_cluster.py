@@ -79,7 +79,7 @@ class Observer:
 def make_backend(config: StudyConfig, say: Callable[[str], None] = print, **options: object) -> RayBackend:
     assert config.study.checkpoints is not None
     images = SearchImages(load_training_set(config.data, config.study.seed))
-    token = FolderToken(config.study.checkpoints)
+    token = FolderToken(config.study.checkpoints, "run")
     return RayBackend(RaySection(**options), WorkerSettings(config.to_dict(), "uid"), images, token, say=say)
 
 

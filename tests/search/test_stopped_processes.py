@@ -196,4 +196,5 @@ def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path, undisturb
     assert set(killed) == {"died"}
     assert last == "complete"
     assert len(killed) <= len(kills), "one that is killed while it loads is no run yet"
+    assert not list(tmp_path.rglob("seen-by-workers-*")), "what a killed driver has left is cleaned up"
     assert_as_undisturbed(search, undisturbed)
