@@ -100,9 +100,10 @@ class GapPredictor:
         """Predicts several networks that were trained on the same data, one among which is to be chosen.
 
         Where the rows hold enough groups with several networks (rows of one group and one epoch), the mean of the
-        predicted gaps is that of `predict`, and how each differs from it is predicted by `GapDifferences`; intervals
-        move along. On the zoo (docs/prediction.md) that is more exact, and picks better. Where they do not, as in a
-        calibration by the trials of one study, it is what `predict` says of each.
+        predicted gaps is that of `predict` (extrapolations do not count in it), and how each differs from it is
+        predicted by `GapDifferences`; intervals move along. On the zoo (docs/prediction.md) that is more exact, and
+        picks better. Where they do not, as in a calibration by the trials of one study, it is what `predict` says of
+        each.
 
         Raises:
             CalibrationError: Flatness of one was not measured.
@@ -111,7 +112,7 @@ class GapPredictor:
             return [self.predict(measurement) for measurement in measurements]
         X = _make_measured_matrix(measurements)
         gaps, intervals, outside = self.calibrator.predict_valid(X)
-        among = gaps.mean() + self._differences.predict(self.calibrator.standardise(X))
+        among = self._differences.predict_around(self.calibrator.standardise(X), gaps, outside)
         among, intervals = self.calibrator.clip(among, intervals + (among - gaps)[:, None])
         return list(map(_make_prediction, measurements, among, intervals, outside))
 
