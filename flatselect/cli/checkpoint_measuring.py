@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -102,9 +103,15 @@ class CheckpointMeasurer:
                 "code": _hash_own_code(listed.model_name),
                 "train_set": self.train_set.fingerprint,
                 "unlabeled_set": self.unlabeled_set and self.unlabeled_set.fingerprint,
+                "image_files": self._states_of_files,
                 "settings": settings,
             }
         )
+
+    @cached_property
+    def _states_of_files(self) -> list[str]:
+        sets = (self.train_set, self.unlabeled_set)
+        return [images.hash_state() for images in sets if isinstance(images, FolderDataset)]
 
     def hold_images_in_memory(self) -> "CheckpointMeasurer":
         """The same with images that are decoded once, not for each network, as far as there is room."""

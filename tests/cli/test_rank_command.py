@@ -408,6 +408,26 @@ def test_image_folders_and_plain_images_of_use(runs, digits, networks):
         assert checkpoint["relative_gap_flatness"] == pytest.approx(candidate.relative_gap_flatness, rel=1e-4)
 
 
+def test_images_that_changed_in_their_files_are_measured_anew(runs, digits):
+    """All bitmaps of a size are of as many bytes; of a folder's images only names and sizes are in the fingerprint."""
+    labels = digits.labels[:60].tolist()
+    for folder, pixels in (("photos", digits.pixels), ("others", 255 - digits.pixels)):
+        for number, label in enumerate(labels):
+            Path(f"{folder}/{label}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[number, 0].numpy()).save(f"{folder}/{label}/{number:03}.bmp")
+
+    def find_flatness(folder, *options):
+        arguments = ["runs/epochs3.pt", *CNN, "--mean", "0.3", "--std", "0.4", "--calibrator", "none"]
+        (checkpoint,) = RANK.run_json(*arguments, "--data", f"folder:{folder}", *options)["checkpoints"]
+        return checkpoint["relative_gap_flatness"]
+
+    of_photos, of_others = find_flatness("photos"), find_flatness("others")
+    assert of_photos != of_others == find_flatness("others", "--no-cache")
+    for file in Path("others").rglob("*.bmp"):
+        shutil.copy(file, Path("photos").joinpath(*file.parts[1:]))
+    assert find_flatness("photos") == of_others
+
+
 def test_a_network_of_another_end_is_ranked_with_a_note(runs):
     Path("rank_headed_nets.py").write_text(
         "from torch import nn\n"
