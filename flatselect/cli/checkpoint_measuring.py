@@ -15,6 +15,7 @@ import torch
 from flatselect.cli.checkpoint_list import ListedCheckpoint
 from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
+    check_training_images,
     choose_architecture,
     find_n_classes,
     find_training_constants,
@@ -123,6 +124,7 @@ class CheckpointMeasurer:
         settings = self.settings
         file = read_weight_file(listed.path)
         architecture = choose_architecture(listed.path, file, listed.model_name, listed.model_args)
+        check_training_images(file, self.train_set)
         evidence = self._draw_evidence(None if settings.has_given_constants else find_training_constants(file))
         n_classes = settings.n_classes or find_n_classes(file, architecture) or self.train_set.n_classes
         model = build_from_checkpoint(listed.path, file, architecture, self.train_set.input_shape, n_classes)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from flatselect.cli.working_folder import ensure_working_folder_importable
+from flatselect.data.loading import AnySet, is_numbered
 from flatselect.data.normalization import Constants
 from flatselect.errors import CheckpointError, ConfigError
 from flatselect.exporting.loading import EXPORTED_KIND, load
@@ -104,6 +105,35 @@ def find_training_constants(file: WeightFile) -> tuple[Constants, Constants] | N
     return None if data["mean"] is None else (tuple(data["mean"]), tuple(data["std"]))
 
 
+def check_training_images(file: WeightFile, images: AnySet) -> None:
+    """Checks that images can be those that an exported model was trained on, as far as the file says.
+
+    Classes are compared by name where both have names, not numbers. A set of other classes, or of the same in another
+    order, would be scored by labels that mean something else; files of other makers do not say theirs.
+
+    Raises:
+        CheckpointError: Classes or the shape of an image differ.
+    """
+    if file.content.get("kind") != EXPORTED_KIND:
+        return
+    own, given = tuple(file.content["class_names"]), images.class_names
+    if own != given and not (is_numbered(own) or is_numbered(given)):
+        number = next(i for i in range(max(len(own), len(given))) if own[i : i + 1] != given[i : i + 1])
+        there, here = (names[number] if number < len(names) else "none" for names in (own, given))
+        raise CheckpointError(
+            f"its class {number} of {len(own)} is {there}, that of {images.name} {here}, of {len(given)}; give the "
+            "images that it was trained on, of all its classes"
+        )
+    shape = tuple(file.content["input_shape"])
+    if shape != images.input_shape:
+        remedy = f"--image-size {shape[1]}" if shape[1] == shape[2] else "images of that size"
+        remedy = remedy if shape[0] == images.input_shape[0] else "images like those"
+        raise CheckpointError(
+            f"it was trained on images of {_show(shape)}, those of {images.name} are {_show(images.input_shape)} "
+            f"(channels×height×width); give {remedy}"
+        )
+
+
 def parse_model_args(texts: Sequence[str]) -> dict[str, Any]:
     """Reads `--model-arg KEY=VALUE`: a value is TOML or JSON, or else a plain text.
 
@@ -130,6 +160,10 @@ def _parse_value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def _show(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _suggest_remedy(misfit: Misfit, n_channels: int, n_classes: int) -> str:

@@ -34,13 +34,13 @@ def save_safetensors(model):
     return "weights.safetensors"
 
 
-def export(name, args, state, *, mean=(0.5,), std=(0.5,)):
+def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789"):
     content = {
         "kind": "flatselect model",
         "model": name,
         "model_args": args,
         "input_shape": [1, 8, 8],
-        "class_names": [str(number) for number in range(10)],
+        "class_names": list(class_names),
         "state_dict": state,
         "provenance": {"data": {"mean": mean, "std": std}},
     }

@@ -369,6 +369,35 @@ def test_exported_models_say_what_they_are_and_how_their_images_were_normalised(
     assert given["train_score"] != found["epochs1.pt"]["train_score"]
 
 
+def test_an_exported_model_is_not_scored_by_labels_that_mean_other_classes(networks, digits):
+    """A folder that lacks one of its classes, or has another order, would number all that follow otherwise."""
+    names = [f"class {number}" for number in range(10)]
+    for number, label in enumerate(digits.labels[:60].tolist()):
+        Path(f"all/{names[label]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.pixels[number, 0].numpy()).save(f"all/{names[label]}/{number}.png")
+    shutil.copytree("all", "some")
+    shutil.rmtree("some/class 3")
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), class_names=names)
+    (found,) = RANK.run_json("model.pt", "--data", "folder:all", "--calibrator", "none")["checkpoints"]
+    assert found["error"] is None
+    message = RANK.refuse("model.pt", "--data", "folder:some", "--calibrator", "none")
+    assert (
+        "not ranked: model.pt: its class 3 of 10 is class 3, that of folder:some class 4, of 9; give the images that "
+        "it was trained on, of all its classes" in message
+    )
+    # Numbers are but an order.
+    assert RANK.run_json("model.pt", *DIGITS, "--calibrator", "none")["checkpoints"][0]["error"] is None
+
+
+def test_an_exported_model_is_not_ranked_by_images_of_another_size(networks):
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict())
+    message = RANK.refuse("model.pt", *DIGITS, "--image-size", "16", "--calibrator", "none")
+    assert (
+        "it was trained on images of 1×8×8, those of digits are 1×16×16 (channels×height×width); give --image-size 8"
+        in message
+    )
+
+
 def test_the_latest_calibrator_of_a_study(runs):
     make_study("digits", [])
     message = RANK.refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
