@@ -199,6 +199,10 @@ def test_agreement_is_the_mean_over_the_other_networks():
         ((torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, -1])), "go down to -1"),
         ((torch.zeros(3, 8, 8), torch.zeros(3).long()), "expected at least one, (n_images, channels"),
         ((torch.zeros(3, 1, 8, 8).byte(), torch.zeros(3).long()), "floats, normalised"),
+        (
+            (torch.eye(8).log().expand(3, 1, 8, 8), torch.zeros(3).long()),
+            "3 images hold NaN or infinity, first image 0",
+        ),
     ],
 )
 def test_data_that_is_none(models, data, text):
@@ -207,7 +211,26 @@ def test_data_that_is_none(models, data, text):
     assert text in str(raised.value)
 
 
+def test_unlabelled_images_in_two_batches_are_all_looked_at(models, digits):
+    """Two tensors are images with their labels only where the second one can be labels."""
+    images = digits.images("cpu")
+
+    def find_companions(unlabeled):
+        ranking = flatselect.rank(models, digits, calibrator="none", unlabeled=unlabeled)
+        return [candidate.measurement.companions for candidate in ranking.candidates]
+
+    at_once = find_companions(images[:70])
+    assert find_companions([images[:30], images[30:70]]) == at_once
+    assert find_companions((images[:70], digits.labels[:70])) == at_once
+    assert find_companions(images[:30]) != at_once
+
+
 def test_other_mistakes(models, digits, tmp_path):
+    unlabeled = torch.stack([torch.zeros(1, 8, 8), torch.full((1, 8, 8), torch.nan)])
+    with pytest.raises(DataError, match="1 images hold NaN or infinity, first image 1; remove them"):
+        flatselect.rank(models, digits, calibrator="none", unlabeled=unlabeled)
+    with pytest.raises(DataError, match="n_probe_images = 0; expected at least 1"):
+        flatselect.rank(models, digits, n_probe_images=0)
     with pytest.raises(ModelError, match="expected several"):
         flatselect.rank(models["width 4"], digits)
     with pytest.raises(ModelError, match="no models"):
