@@ -17,6 +17,7 @@ from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
     check_training_images,
     choose_architecture,
+    describe_other_images,
     find_n_classes,
     find_training_constants,
 )
@@ -130,9 +131,11 @@ class CheckpointMeasurer:
         model = build_from_checkpoint(listed.path, file, architecture, self.train_set.input_shape, n_classes)
         model.to(settings.device)
         layer = None if settings.layer is None else find_module_name(model, settings.layer)
-        return measure_network(
+        measured = measure_network(
             model, evidence, layer=layer, batch_size=settings.batch_size, device=torch.device(settings.device)
         )
+        notes = [measured.note, describe_other_images(file, self.train_set)]
+        return dataclasses.replace(measured, note="; ".join(filter(None, notes)) or None)
 
     def _draw_evidence(self, trained_with: tuple[Constants, Constants] | None) -> Evidence:
         train_set = use_training_constants(self.train_set, trained_with)

@@ -134,6 +134,22 @@ def check_training_images(file: WeightFile, images: AnySet) -> None:
         )
 
 
+def describe_other_images(file: WeightFile, images: AnySet) -> str | None:
+    """What is to be known where an exported model says that it was trained on a set of another size; None where not.
+
+    A study may train on a part of a set (`data.size`), and most of the set is then nothing that the network has seen.
+    """
+    if file.content.get("kind") != EXPORTED_KIND:
+        return None
+    n_images = file.content["provenance"]["data"].get("n_images")
+    if n_images in (None, len(images)):
+        return None
+    return (
+        f"it was trained on {n_images} images, and {images.name} has {len(images)}: its training score here is not of "
+        "what it has seen, and neither is what is predicted from it"
+    )
+
+
 def parse_model_args(texts: Sequence[str]) -> dict[str, Any]:
     """Reads `--model-arg KEY=VALUE`: a value is TOML or JSON, or else a plain text.
 

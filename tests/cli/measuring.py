@@ -34,7 +34,7 @@ def save_safetensors(model):
     return "weights.safetensors"
 
 
-def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789"):
+def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789", **data):
     content = {
         "kind": "flatselect model",
         "model": name,
@@ -42,7 +42,7 @@ def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="012345678
         "input_shape": [1, 8, 8],
         "class_names": list(class_names),
         "state_dict": state,
-        "provenance": {"data": {"mean": mean, "std": std}},
+        "provenance": {"data": {"mean": mean, "std": std, **data}},
     }
     save_checkpoint(Path("model.pt"), content, 1)
     return "model.pt"

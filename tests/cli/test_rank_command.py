@@ -398,6 +398,26 @@ def test_an_exported_model_is_not_ranked_by_images_of_another_size(networks):
     )
 
 
+def test_an_exported_model_of_a_part_of_the_images_is_ranked_with_a_note(networks, digits):
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), n_images=300)
+    for _ in range(2):  # from the cache too
+        done = RANK.run("model.pt", *DIGITS, "--calibrator", "none")
+        note = f"model.pt: it was trained on 300 images, and digits has {len(digits)}: its training score here is not"
+        assert note in done.stderr
+        assert done.exit_code == 0
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), n_images=len(digits))
+    assert "it was trained on" not in RANK.run("model.pt", *DIGITS, "--calibrator", "none").stderr
+
+
+def test_weights_that_are_nan_are_named(runs):
+    weights = torch.load("runs/epochs1.pt")
+    weights["classifier.weight"][2, 1] = torch.nan
+    torch.save(weights, "diverged.pt")
+    message = RANK.refuse("diverged.pt", *CNN, *DIGITS)
+    assert "diverged.pt: weight 'classifier.weight' of the model, shape (10, " in message
+    assert "holds 1 NaN or infinite value, the first at [2, 1]" in message
+
+
 def test_the_latest_calibrator_of_a_study(runs):
     make_study("digits", [])
     message = RANK.refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
