@@ -196,7 +196,8 @@ def _find_own_groups(listed: list[ListedCheckpoint], calibrator: Calibrator | No
     if groups:
         click.echo(
             f"{len(groups)} of {len(listed)} checkpoints are calibration trials of {calibrator.source}: each is "
-            "predicted without its own rows",
+            "predicted without its own rows, and its training score here is of images too that it held out, which is "
+            "too low (flatselect show has the study's own ranking)",
             err=True,
         )
     return groups

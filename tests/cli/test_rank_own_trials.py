@@ -50,8 +50,8 @@ def test_a_calibration_trial_is_predicted_without_its_own_rows(runs, options):
 def test_it_says_of_how_many(runs):
     make_study("digits", [fit_calibrator()], {3: runs / "calibration.pt", 20: runs / "searched.pt"})
     arguments = ["runs", *CNN, *DIGITS, "--calibrator", "study:digits"]
-    said = "1 of 3 checkpoints are calibration trials of study:digits: each is predicted without its own rows"
-    assert said in RANK.run(*arguments).stderr.splitlines()
+    said = "1 of 3 checkpoints are calibration trials of study:digits: each is predicted without its own rows, and its"
+    assert f"{said} training score here is of images too that it held out" in RANK.run(*arguments).stderr
     # Other weights in the same file are another network.
     torch.save(build_model("cnn", {"width": 4}, (1, 8, 8), 10).state_dict(), runs / "calibration.pt")
     assert "calibration trials" not in RANK.run(*arguments).stderr
