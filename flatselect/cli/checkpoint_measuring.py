@@ -19,6 +19,7 @@ from flatselect.cli.checkpoint_model import (
     choose_architecture,
     describe_other_images,
     find_n_classes,
+    find_origin,
     find_training_constants,
 )
 from flatselect.cli.measured_images import use_training_constants
@@ -135,7 +136,7 @@ class CheckpointMeasurer:
             model, evidence, layer=layer, batch_size=settings.batch_size, device=torch.device(settings.device)
         )
         notes = [measured.note, describe_other_images(file, self.train_set)]
-        return dataclasses.replace(measured, note="; ".join(filter(None, notes)) or None)
+        return dataclasses.replace(measured, note="; ".join(filter(None, notes)) or None, origin=find_origin(file))
 
     def _draw_evidence(self, trained_with: tuple[Constants, Constants] | None) -> Evidence:
         train_set = use_training_constants(self.train_set, trained_with)

@@ -105,6 +105,22 @@ def find_training_constants(file: WeightFile) -> tuple[Constants, Constants] | N
     return None if data["mean"] is None else (tuple(data["mean"]), tuple(data["std"]))
 
 
+def find_origin(file: WeightFile) -> str | None:
+    """The trial that an exported model is of, or the first of those it is averaged from; see `make_origin`."""
+    if file.content.get("kind") != EXPORTED_KIND:
+        return None
+    provenance = file.content["provenance"]
+    if not {"study", "trial"} <= provenance.keys():
+        return None
+    name, number = provenance["study"]["study"]["name"], provenance["trial"]["number"]
+    return make_origin(name, number, provenance["data"])
+
+
+def make_origin(study: str, trial: int | str, data: Mapping[str, Any]) -> str:
+    """`STUDY/NUMBER/FINGERPRINT` of the training images, as studies of one name are not one study."""
+    return f"{study}/{trial}/{data.get('fingerprint')}"
+
+
 def check_training_images(file: WeightFile, images: AnySet) -> None:
     """Checks that images can be those that an exported model was trained on, as far as the file says.
 

@@ -39,6 +39,7 @@ class MeasurementCache:
                 EpochMeasurement.from_dict(document["measurement"]),
                 None if classes is None else _unpack(classes),
                 document["note"],
+                document["origin"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError):
             return None
@@ -50,6 +51,7 @@ class MeasurementCache:
             "measurement": measured.measurement.to_dict(),
             "unlabeled_classes": None if classes is None else _pack(classes),
             "note": measured.note,
+            "origin": measured.origin,
         }
         text = json.dumps(document)  # Python's JSON, which knows NaN
         try:

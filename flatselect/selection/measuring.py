@@ -77,11 +77,13 @@ class MeasuredNetwork:
         measurement: Of its one, last epoch.
         unlabeled_classes: What it takes each unlabelled image for, (n_unlabeled,); None where there are none.
         note: What a user should know of how it was measured.
+        origin: The trial that trained it, `STUDY/NUMBER/FINGERPRINT` of its images, where an exported model says so.
     """
 
     measurement: EpochMeasurement
     unlabeled_classes: Classes | None = None
     note: str | None = None
+    origin: str | None = None
 
 
 def measure_network(

@@ -34,7 +34,10 @@ def save_safetensors(model):
     return "weights.safetensors"
 
 
-def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789", **data):
+def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789", origin=None, **data):
+    """What `flatselect export` writes; `origin` is the name of a study and the number of a trial."""
+    study, trial = origin or (None, None)
+    of_trial = {"study": {"study": {"name": study}}, "trial": {"number": trial}} if origin else {}
     content = {
         "kind": "flatselect model",
         "model": name,
@@ -42,7 +45,7 @@ def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="012345678
         "input_shape": [1, 8, 8],
         "class_names": list(class_names),
         "state_dict": state,
-        "provenance": {"data": {"mean": mean, "std": std, **data}},
+        "provenance": {"data": {"mean": mean, "std": std, **data}, **of_trial},
     }
     save_checkpoint(Path("model.pt"), content, 1)
     return "model.pt"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from measuring import CNN
+from measuring import CNN, export
 from ranking_runs import DIGITS, RANK, fit_calibrator, make_study
 
 from flatselect.models import build_model
@@ -45,6 +45,25 @@ def test_a_calibration_trial_is_predicted_without_its_own_rows(runs, options):
     assert find_gaps("study:digits", *options) == {
         "also": found["calibration"], "moved": None, "searched": found["searched"], "stranger": found["stranger"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["first time", "from the cache"])
+def test_an_exported_calibration_trial_is_known_by_what_it_says_of_itself(runs, suffix):
+    """The file is another than the trial's checkpoint, and the network is the same."""
+    predictor = fit_calibrator()
+    make_study("digits", [predictor])
+    predictor.save("all.json")
+    predictor.without("3").save("without.json")
+    state = torch.load(runs / "calibration.pt")
+    shutil.rmtree(runs)
+    runs.mkdir()
+    for name, trial in (("digits", 3), ("digits", 20), ("other", 3)):
+        shutil.move(export("cnn", {"width": 4}, state, origin=(name, trial)), runs / "model.pt")
+        expected = "without.json" if (name, trial) == ("digits", 3) else "all.json"
+        if suffix == "from the cache":
+            find_gaps("none")
+        assert find_gaps("study:digits")["model"] == pytest.approx(find_gaps(expected)["model"], rel=1e-12)
+    assert find_gaps("all.json")["model"] != find_gaps("without.json")["model"]
 
 
 def test_it_says_of_how_many(runs):
