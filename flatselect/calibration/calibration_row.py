@@ -1,6 +1,7 @@
 """One measured gap with the features it belongs to: what a calibration is made of."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -62,6 +63,18 @@ class CalibrationRow:
         }
         cluster = None if values.get("cluster") is None else str(values["cluster"])
         return cls(str(values["group"]), int(values["epoch"]), features, float(values["test_gap"]), cluster)
+
+
+def check_clusters(rows: Iterable[CalibrationRow]) -> None:
+    """Raises CalibrationError where a group belongs to two clusters: some of its rows would predict the others."""
+    cluster_of: dict[str, str | None] = {}
+    for row in rows:
+        if (cluster := cluster_of.setdefault(row.group, row.cluster)) != row.cluster:
+            named = " and ".join("none" if name is None else repr(name) for name in (cluster, row.cluster))
+            raise CalibrationError(
+                f"calibration rows of group {row.group!r} are of cluster {named}; a group is held out whole, so give "
+                "all its rows one cluster, or name its parts as groups of their own"
+            )
 
 
 def make_calibration_row(group: str, measurement: EpochMeasurement) -> CalibrationRow:

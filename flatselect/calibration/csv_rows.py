@@ -16,6 +16,7 @@ _MEASURED = ("train_score", "train_loss", "n_train_images", "n_parameters", "rel
 _COMPANION = "companion_"
 _FLATNESS = ("log_relative_gap_flatness", "relative_gap_flatness")
 _GROUPS = ("group", "trial")
+_STUDY = "study"
 _CLUSTER = "cluster"
 _TEST_SCORES = ("test_score", "holdout_score")
 _RANGES = {
@@ -76,9 +77,9 @@ def read_csv_rows(path: str | Path) -> CsvRows:
     Columns are `FEATURE_NAMES`, or what they are made of, as `flatselect query --epochs --csv` names it
     (`relative_gap_flatness`, `train_score`, `train_loss`, `n_train_images`, `n_parameters`, `companion_...`). One of
     `log_relative_gap_flatness` and `relative_gap_flatness` is needed, and `test_gap` or `train_score` with `test_score`
-    (or `holdout_score`). `group` (or `trial`) says which rows belong together, without it each stands alone; `epoch`
-    and `cluster` (see `CalibrationRow`) are optional. Rows of one group and epoch are networks on the same data. An
-    empty cell is a missing value. A line without a test gap is left out.
+    (or `holdout_score`). `group` (or `trial`, of the `study` if there is such a column) says which rows belong
+    together, without it each stands alone; `epoch` and `cluster` (see `CalibrationRow`) are optional. Rows of one group
+    and epoch are networks on the same data. An empty cell is a missing value. A line without a test gap is left out.
 
     Raises:
         CalibrationError: The file cannot be read, a column is lacking or named twice, or a cell is no number in its
@@ -112,7 +113,7 @@ def _check_columns(path: str | Path, names: list[str]) -> None:
 
 
 def _is_known(name: str) -> bool:
-    known = (*FEATURE_NAMES, *_MEASURED, *_GROUPS, *_TEST_SCORES, "test_gap", "epoch", _CLUSTER)
+    known = (*FEATURE_NAMES, *_MEASURED, *_GROUPS, _STUDY, *_TEST_SCORES, "test_gap", "epoch", _CLUSTER)
     return name in known or name.startswith(_COMPANION)
 
 
@@ -143,6 +144,11 @@ def _make_row(line: _Line) -> CalibrationRow | None:
     features |= {name: line.read_number(name) for name in FEATURE_NAMES if line.cells.get(name, "").strip()}
     if math.isnan(gap):
         return None
-    group = next((text for name in _GROUPS if (text := line.cells.get(name, "").strip())), line.place)
     cluster = line.cells.get(_CLUSTER, "").strip() or None
-    return CalibrationRow(group, 0 if math.isnan(epoch) else int(epoch), features, gap, cluster)
+    return CalibrationRow(_find_group(line), 0 if math.isnan(epoch) else int(epoch), features, gap, cluster)
+
+
+def _find_group(line: _Line) -> str:
+    group, trial, study = (line.cells.get(name, "").strip() for name in (*_GROUPS, _STUDY))
+    # Trials of two studies have the same numbers.
+    return group or (f"{study}/{trial}" if study and trial else trial) or line.place

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from flatselect.calibration.estimators import Array, Fitted
 from flatselect.calibration.intervals import Indices, make_folds
@@ -48,6 +49,23 @@ class GapDifferences:
         """Each gap less the mean gap, (n,), of networks on the same data; their mean is 0."""
         differences = self.fitted.predict(Z - Z.mean(axis=0))
         return np.asarray(differences - differences.mean(), dtype=np.float64)
+
+    def predict_around(self, Z: Array, gaps: Array, is_outside: npt.NDArray[np.bool_]) -> Array:
+        """Each gap, (n,), of networks on the same data: their differences, around what is said of each by itself.
+
+        What they share is the mean of gap − difference over the networks that are no extrapolations: one that is unlike
+        all others, such as a diverged or a dead one among good ones, differs from them by anything, and would move all.
+        Where all are extrapolations it is the median.
+
+        Args:
+            Z: As in `predict`.
+            gaps: Predicted of each network by itself, (n,).
+            is_outside: Whether each is an extrapolation, (n,).
+        """
+        differences = self.predict(Z)
+        levels = gaps - differences
+        shared = np.median(levels) if is_outside.all() else levels[~is_outside].mean()
+        return np.asarray(shared + differences, dtype=np.float64)
 
 
 def _centre(values: Array, codes: Indices) -> Array:

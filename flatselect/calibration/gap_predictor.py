@@ -19,7 +19,7 @@ from flatselect.calibration.artifact import (
     read_document,
     write_document,
 )
-from flatselect.calibration.calibration_row import CalibrationRow, make_calibration_row
+from flatselect.calibration.calibration_row import CalibrationRow, check_clusters, make_calibration_row
 from flatselect.calibration.diagnostics import diagnose, find_held_out_intervals, predict_held_out
 from flatselect.calibration.differences import GapDifferences
 from flatselect.calibration.estimator_choice import EstimatorChoice, average_by_group
@@ -52,6 +52,7 @@ class GapPredictor:
         self._artifact = artifact
         self.rows = artifact.rows
         self.metadata = artifact.metadata
+        check_clusters(self.rows)
         self._X, self._gaps, self._groups = _make_arrays(artifact.rows)
         self.calibrator = self._fit_calibrator(self._X)
         self.choice: EstimatorChoice = artifact.choice or self.calibrator.choice_
@@ -78,7 +79,7 @@ class GapPredictor:
             metadata: Plain values to keep in the file, such as the fingerprint of the data.
 
         Raises:
-            CalibrationError: Too few rows, an unknown estimator, or a coverage outside (0, 1).
+            CalibrationError: Too few rows, a group of two clusters, an unknown estimator, or a coverage outside (0, 1).
         """
         name = check_estimator_name(estimator, "calibrator")
         return cls(Artifact(tuple(rows), name, check_coverage(coverage, "calibrator"), dict(metadata or {}), None))
@@ -100,9 +101,10 @@ class GapPredictor:
         """Predicts several networks that were trained on the same data, one among which is to be chosen.
 
         Where the rows hold enough groups with several networks (rows of one group and one epoch), the mean of the
-        predicted gaps is that of `predict`, and how each differs from it is predicted by `GapDifferences`; intervals
-        move along. On the zoo (docs/prediction.md) that is more exact, and picks better. Where they do not, as in a
-        calibration by the trials of one study, it is what `predict` says of each.
+        predicted gaps is that of `predict` (extrapolations do not count in it), and how each differs from it is
+        predicted by `GapDifferences`; intervals move along. On the zoo (docs/prediction.md) that is more exact, and
+        picks better. Where they do not, as in a calibration by the trials of one study, it is what `predict` says of
+        each.
 
         Raises:
             CalibrationError: Flatness of one was not measured.
@@ -111,7 +113,7 @@ class GapPredictor:
             return [self.predict(measurement) for measurement in measurements]
         X = _make_measured_matrix(measurements)
         gaps, intervals, outside = self.calibrator.predict_valid(X)
-        among = gaps.mean() + self._differences.predict(self.calibrator.standardise(X))
+        among = self._differences.predict_around(self.calibrator.standardise(X), gaps, outside)
         among, intervals = self.calibrator.clip(among, intervals + (among - gaps)[:, None])
         return list(map(_make_prediction, measurements, among, intervals, outside))
 

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from flatselect.calibration.gap_predictor import GapPredictor
+from flatselect.cli.checkpoint_model import make_origin
 from flatselect.cli.opening import open_referred_study
 from flatselect.errors import CalibrationError, ConfigError
 from flatselect.selection.calibrator import Calibrator, choose_calibrator
@@ -28,7 +29,7 @@ def open_calibrator(text: str | None, storage: str | None) -> Calibrator | None:
         return choose_calibrator(text)
     with closing(open_referred_study(text.removeprefix(_STUDY), storage)) as reader:
         stored = reader.latest_calibrator()
-        checkpoints = reader.checkpoints()
+        checkpoints, name, data = reader.checkpoints(), reader.name(), reader.data()
     if stored is None:
         raise CalibrationError(
             f"--calibrator {text}: this study has no calibrator yet; let its calibration trials finish first"
@@ -37,4 +38,4 @@ def open_calibrator(text: str | None, storage: str | None) -> Calibrator | None:
     fitted = {row.group for row in predictor.rows}
     # Groups are trial numbers; only a calibration trial has rows.
     own = {file.sha256: str(number) for number, file in checkpoints.items() if str(number) in fitted}
-    return Calibrator(text, predictor, own)
+    return Calibrator(text, predictor, own | {make_origin(name, group, data): group for group in fitted})

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,8 +15,11 @@ import torch
 from flatselect.cli.checkpoint_list import ListedCheckpoint
 from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
+    check_training_images,
     choose_architecture,
+    describe_other_images,
     find_n_classes,
+    find_origin,
     find_training_constants,
 )
 from flatselect.cli.measured_images import use_training_constants
@@ -102,9 +106,15 @@ class CheckpointMeasurer:
                 "code": _hash_own_code(listed.model_name),
                 "train_set": self.train_set.fingerprint,
                 "unlabeled_set": self.unlabeled_set and self.unlabeled_set.fingerprint,
+                "image_files": self._states_of_files,
                 "settings": settings,
             }
         )
+
+    @cached_property
+    def _states_of_files(self) -> list[str]:
+        sets = (self.train_set, self.unlabeled_set)
+        return [images.hash_state() for images in sets if isinstance(images, FolderDataset)]
 
     def hold_images_in_memory(self) -> "CheckpointMeasurer":
         """The same with images that are decoded once, not for each network, as far as there is room."""
@@ -116,14 +126,17 @@ class CheckpointMeasurer:
         settings = self.settings
         file = read_weight_file(listed.path)
         architecture = choose_architecture(listed.path, file, listed.model_name, listed.model_args)
+        check_training_images(file, self.train_set)
         evidence = self._draw_evidence(None if settings.has_given_constants else find_training_constants(file))
         n_classes = settings.n_classes or find_n_classes(file, architecture) or self.train_set.n_classes
         model = build_from_checkpoint(listed.path, file, architecture, self.train_set.input_shape, n_classes)
         model.to(settings.device)
         layer = None if settings.layer is None else find_module_name(model, settings.layer)
-        return measure_network(
+        measured = measure_network(
             model, evidence, layer=layer, batch_size=settings.batch_size, device=torch.device(settings.device)
         )
+        notes = [measured.note, describe_other_images(file, self.train_set)]
+        return dataclasses.replace(measured, note="; ".join(filter(None, notes)) or None, origin=find_origin(file))
 
     def _draw_evidence(self, trained_with: tuple[Constants, Constants] | None) -> Evidence:
         train_set = use_training_constants(self.train_set, trained_with)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from flatselect.cli.working_folder import ensure_working_folder_importable
+from flatselect.data.loading import AnySet, is_numbered
 from flatselect.data.normalization import Constants
 from flatselect.errors import CheckpointError, ConfigError
 from flatselect.exporting.loading import EXPORTED_KIND, load
@@ -104,6 +105,67 @@ def find_training_constants(file: WeightFile) -> tuple[Constants, Constants] | N
     return None if data["mean"] is None else (tuple(data["mean"]), tuple(data["std"]))
 
 
+def find_origin(file: WeightFile) -> str | None:
+    """The trial that an exported model is of, or the first of those it is averaged from; see `make_origin`."""
+    if file.content.get("kind") != EXPORTED_KIND:
+        return None
+    provenance = file.content["provenance"]
+    if not {"study", "trial"} <= provenance.keys():
+        return None
+    name, number = provenance["study"]["study"]["name"], provenance["trial"]["number"]
+    return make_origin(name, number, provenance["data"])
+
+
+def make_origin(study: str, trial: int | str, data: Mapping[str, Any]) -> str:
+    """`STUDY/NUMBER/FINGERPRINT` of the training images, as studies of one name are not one study."""
+    return f"{study}/{trial}/{data.get('fingerprint')}"
+
+
+def check_training_images(file: WeightFile, images: AnySet) -> None:
+    """Checks that images can be those that an exported model was trained on, as far as the file says.
+
+    Classes are compared by name where both have names, not numbers. A set of other classes, or of the same in another
+    order, would be scored by labels that mean something else; files of other makers do not say theirs.
+
+    Raises:
+        CheckpointError: Classes or the shape of an image differ.
+    """
+    if file.content.get("kind") != EXPORTED_KIND:
+        return
+    own, given = tuple(file.content["class_names"]), images.class_names
+    if own != given and not (is_numbered(own) or is_numbered(given)):
+        number = next(i for i in range(max(len(own), len(given))) if own[i : i + 1] != given[i : i + 1])
+        there, here = (names[number] if number < len(names) else "none" for names in (own, given))
+        raise CheckpointError(
+            f"its class {number} of {len(own)} is {there}, that of {images.name} {here}, of {len(given)}; give the "
+            "images that it was trained on, of all its classes"
+        )
+    shape = tuple(file.content["input_shape"])
+    if shape != images.input_shape:
+        remedy = f"--image-size {shape[1]}" if shape[1] == shape[2] else "images of that size"
+        remedy = remedy if shape[0] == images.input_shape[0] else "images like those"
+        raise CheckpointError(
+            f"it was trained on images of {_show(shape)}, those of {images.name} are {_show(images.input_shape)} "
+            f"(channels×height×width); give {remedy}"
+        )
+
+
+def describe_other_images(file: WeightFile, images: AnySet) -> str | None:
+    """What is to be known where an exported model says that it was trained on a set of another size; None where not.
+
+    A study may train on a part of a set (`data.size`), and most of the set is then nothing that the network has seen.
+    """
+    if file.content.get("kind") != EXPORTED_KIND:
+        return None
+    n_images = file.content["provenance"]["data"].get("n_images")
+    if n_images in (None, len(images)):
+        return None
+    return (
+        f"it was trained on {n_images} images, and {images.name} has {len(images)}: its training score here is not of "
+        "what it has seen, and neither is what is predicted from it"
+    )
+
+
 def parse_model_args(texts: Sequence[str]) -> dict[str, Any]:
     """Reads `--model-arg KEY=VALUE`: a value is TOML or JSON, or else a plain text.
 
@@ -130,6 +192,10 @@ def _parse_value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def _show(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _suggest_remedy(misfit: Misfit, n_channels: int, n_classes: int) -> str:

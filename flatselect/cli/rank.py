@@ -136,7 +136,7 @@ def rank(
         None if no_cache else MeasurementCache(find_cache_folder()),
         partial(_choose_n_workers, workers, place),
     )
-    ranking = rank_measured(measured, chosen, _find_own_groups(listed, chosen))
+    ranking = rank_measured(measured, chosen, _find_own_groups(listed, measured, chosen))
     _print(ranking, output_format)
     if output is not None:
         from flatselect.report.ranking_page import write_ranking_page  # loads plotly
@@ -187,16 +187,23 @@ def _measure(
     return [(entry.path, results[index]) for index, entry in enumerate(listed)]
 
 
-def _find_own_groups(listed: list[ListedCheckpoint], calibrator: Calibrator | None) -> dict[str, str]:
-    """By path, the group of the calibrator's rows that come from this very checkpoint."""
+def _find_own_groups(
+    listed: list[ListedCheckpoint], measured: list[tuple[str, MeasuredNetwork | str]], calibrator: Calibrator | None
+) -> dict[str, str]:
+    """By path, the group of the calibrator's rows that come from this very network."""
     if calibrator is None or not calibrator.own_groups:
         return {}
-    found = [(entry.path, calibrator.own_groups.get(entry.sha256 or "")) for entry in listed]
-    groups = {path: group for path, group in found if group is not None}
+    groups = {}
+    for entry, (path, network) in zip(listed, measured, strict=True):
+        origin = None if isinstance(network, str) else network.origin
+        for key in (entry.sha256, origin):
+            if key is not None and key in calibrator.own_groups:
+                groups[path] = calibrator.own_groups[key]
     if groups:
         click.echo(
             f"{len(groups)} of {len(listed)} checkpoints are calibration trials of {calibrator.source}: each is "
-            "predicted without its own rows",
+            "predicted without its own rows, and its training score here is of images too that it held out, which is "
+            "too low (flatselect show has the study's own ranking)",
             err=True,
         )
     return groups

@@ -84,6 +84,18 @@ class FolderDataset:
             digest.update(repr((file.path, file.n_bytes, label)).encode())
         return digest.hexdigest()
 
+    def hash_state(self) -> str:
+        """SHA-256 over where the files lie and when each was changed: on one machine, whether any is another by now.
+
+        The fingerprint is the same wherever a copy of the folder lies, and does not see an image that is replaced by
+        one of as many bytes, which all images of some formats are.
+        """
+        digest = hashlib.sha256(str(self.root.resolve()).encode())
+        for file in self.files:
+            path = self.root / file.path
+            digest.update(repr((file.path, path.stat().st_mtime_ns if path.is_file() else None)).encode())
+        return digest.hexdigest()
+
     def subset(self, indices: Tensor) -> "FolderDataset":
         files = tuple(self.files[index] for index in indices.tolist())
         return dataclasses.replace(self, files=files, labels=self.labels[indices])

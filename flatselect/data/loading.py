@@ -201,7 +201,7 @@ def _measure_constants(dataset: AnySet, seed: int) -> tuple[Constants, Constants
 
 def _match_classes(dataset: AnySet, training_set: Dataset) -> AnySet:
     """The audit set with its labels renumbered to the training set's classes."""
-    if _is_numbered(dataset.class_names) or _is_numbered(training_set.class_names):
+    if is_numbered(dataset.class_names) or is_numbered(training_set.class_names):
         if dataset.n_classes > training_set.n_classes:
             raise DataError(
                 f"audit set {dataset.name} has labels up to {dataset.n_classes - 1}, "
@@ -221,7 +221,8 @@ def _match_classes(dataset: AnySet, training_set: Dataset) -> AnySet:
     return dataclasses.replace(dataset, labels=labels, class_names=training_set.class_names)
 
 
-def _is_numbered(class_names: tuple[str, ...]) -> bool:
+def is_numbered(class_names: tuple[str, ...]) -> bool:
+    """Whether classes have numbers for names, as in arrays: then nothing but their order is known of them."""
     return class_names == tuple(str(number) for number in range(len(class_names)))
 
 

@@ -1,6 +1,7 @@
 """The calibrator of one search: given beforehand, or fitted on the first trials' held-out parts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor, make_calibration_row
@@ -157,7 +158,9 @@ class StudyCalibration:
         """Leaves out of a calibrator that was given what this study does not measure, such as `[measure] extras`."""
         if self.predictor is None or self._is_adapted:
             return
-        adapted = self.predictor.using_features_of([measurement])
+        # Measured, whatever came of it: one network's logits may have no variance, and the others' have.
+        measured = replace(measurement, companions=dict.fromkeys(measurement.companions, 1.0))
+        adapted = self.predictor.using_features_of([measured])
         if adapted is not self.predictor:
             self._adopt(adapted)
         self._is_adapted = True

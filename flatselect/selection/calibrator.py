@@ -23,7 +23,8 @@ class Calibrator:
     Attributes:
         source: A file, `study:NAME`, "shipped", or "given" for one that was handed over in Python.
         predictor: What predicts.
-        own_groups: Which group of its rows was measured on the network of a checkpoint, by the SHA-256 of the file.
+        own_groups: Which group of its rows was measured on the network of a checkpoint, by the SHA-256 of the file, and
+            by what an exported model says of its origin (`MeasuredNetwork.origin`).
     """
 
     source: str

@@ -16,6 +16,7 @@ _EXPECTED = (
     "(image, label), or a set of flatselect.data"
 )
 _BATCH_SIZE = 256
+_N_IMAGE_AXES = 4
 
 
 def collect_labelled(data: Any) -> Dataset:
@@ -82,11 +83,14 @@ def _make_set(images: Tensor, labels: Tensor) -> TensorDataset:
 
 
 def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or not len(images) or not images.is_floating_point():
+    if images.ndim != _N_IMAGE_AXES or not len(images) or not images.is_floating_point():
         raise DataError(
             f"images of shape {tuple(images.shape)} and {images.dtype}; expected at least one, (n_images, channels, "
             "height, width) of floats, normalised as the networks take them"
         )
+    broken = images.isfinite().flatten(1).all(1).logical_not().nonzero()
+    if len(broken):
+        raise DataError(f"{len(broken)} images hold NaN or infinity, first image {int(broken[0])}; remove them")
 
 
 def _is_dataset(data: Any) -> bool:
@@ -94,7 +98,10 @@ def _is_dataset(data: Any) -> bool:
 
 
 def _is_pair(data: Any) -> bool:
-    return isinstance(data, Sequence) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+    """Whether it is images with their labels; two tensors of images are two batches."""
+    if not isinstance(data, Sequence) or len(data) != 2 or not all(isinstance(part, Tensor) for part in data):
+        return False
+    return not data[0].ndim == data[1].ndim == _N_IMAGE_AXES
 
 
 def _iterate(data: Any, expected: str) -> Iterable[Any]:

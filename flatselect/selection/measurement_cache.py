@@ -17,7 +17,7 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 # To be raised where the same network on the same images is measured otherwise, or kept in another form.
-SCHEMA = 2
+SCHEMA = 3
 _PACKAGES = ("flatselect", "torch", "torchvision", "timm")
 
 
@@ -39,6 +39,7 @@ class MeasurementCache:
                 EpochMeasurement.from_dict(document["measurement"]),
                 None if classes is None else _unpack(classes),
                 document["note"],
+                document["origin"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError):
             return None
@@ -50,6 +51,7 @@ class MeasurementCache:
             "measurement": measured.measurement.to_dict(),
             "unlabeled_classes": None if classes is None else _pack(classes),
             "note": measured.note,
+            "origin": measured.origin,
         }
         text = json.dumps(document)  # Python's JSON, which knows NaN
         try:

@@ -13,7 +13,7 @@ from flatselect.config import Extra
 from flatselect.data.dataset import Dataset
 from flatselect.data.splits import draw_stratified
 from flatselect.errors import FlatselectError, ModelError, UnsupportedHeadError
-from flatselect.flatness.model_state import undisturbed_evaluation
+from flatselect.flatness.model_state import check_weights_finite, undisturbed_evaluation
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.records import EpochMeasurement
 
@@ -77,11 +77,13 @@ class MeasuredNetwork:
         measurement: Of its one, last epoch.
         unlabeled_classes: What it takes each unlabelled image for, (n_unlabeled,); None where there are none.
         note: What a user should know of how it was measured.
+        origin: The trial that trained it, `STUDY/NUMBER/FINGERPRINT` of its images, where an exported model says so.
     """
 
     measurement: EpochMeasurement
     unlabeled_classes: Classes | None = None
     note: str | None = None
+    origin: str | None = None
 
 
 def measure_network(
@@ -109,6 +111,7 @@ def measure_network(
         UnsupportedHeadError: Its end is not covered, and no layer is known or there are too many classes.
         NonFiniteError: Its loss, a weight or an activation is NaN or infinite.
     """
+    check_weights_finite(model)  # or the loss on the training images would be all that is said
     note = None
     # Not frozen, for its trainable parameters are counted.
     with undisturbed_evaluation(model, torch.device(device), freeze=False):

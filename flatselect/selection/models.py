@@ -9,11 +9,17 @@ from torch import Tensor, nn
 
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.data.dataset import Dataset
-from flatselect.errors import ModelError
+from flatselect.errors import DataError, ModelError
 from flatselect.flatness.model_state import find_device, find_dtype
 from flatselect.selection.calibrator import choose_calibrator
 from flatselect.selection.collecting import collect_images, collect_labelled
-from flatselect.selection.measuring import Evidence, MeasuredNetwork, describe_failure, measure_network
+from flatselect.selection.measuring import (
+    DEFAULT_PROBE_IMAGES,
+    Evidence,
+    MeasuredNetwork,
+    describe_failure,
+    measure_network,
+)
 from flatselect.selection.result import Ranking, rank_measured
 
 Models = Mapping[str, nn.Module] | Iterable[nn.Module] | Iterable[tuple[str, nn.Module]]
@@ -55,10 +61,12 @@ def rank(
 
     Raises:
         ModelError: There are no networks, or two of one name.
-        DataError: The data is not as above.
+        DataError: The data is not as above, or `n_probe_images` is less than 1.
         CalibrationError: The calibrator cannot be read.
     """
     named = _name_models(models)
+    if n_probe_images is not None and n_probe_images < 1:
+        raise DataError(f"n_probe_images = {n_probe_images}; expected at least 1, or None for {DEFAULT_PROBE_IMAGES}")
     chosen = choose_calibrator(calibrator)
     train_set = collect_labelled(data)
     images = None if unlabeled is None else collect_images(unlabeled, train_set)

@@ -1,7 +1,8 @@
 """A ranking of networks that are trained already, and how it is made of what was measured."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flatselect.ranking.candidates import Candidate, RankedCandidate, rank_candidates
@@ -16,7 +17,7 @@ class Ranking:
     """Networks in their order.
 
     Attributes:
-        candidates: Best first; those that could not be measured come last, without a rank.
+        candidates: Best first; those that could not be measured, or are another's copy, come last, without a rank.
         predicted_by: The calibrator; None where nothing is predicted.
     """
 
@@ -42,7 +43,7 @@ class Ranking:
 
     @property
     def broken(self) -> tuple[RankedCandidate, ...]:
-        """Those that could not be measured."""
+        """Those that could not be measured, or are another's copy."""
         return tuple(candidate for candidate in self.candidates if candidate.rank is None)
 
     def to_json(self) -> dict[str, Any]:
@@ -55,16 +56,23 @@ def rank_measured(
     calibrator: Calibrator | None,
     own_groups: Mapping[str, str] | None = None,
 ) -> Ranking:
-    """Ranks what was measured.
+    """Ranks what was measured. Of files that hold the same network, the first is ranked, and the others say so.
+
+    A copy would agree with itself on unlabelled images, and take half of the other's chance to be the best.
 
     Args:
         networks: By path or name: what was measured, or why nothing could be.
         calibrator: Predicts; None: see `order_uncalibrated`.
         own_groups: By path or name, the group of the calibrator's rows that were measured on this very network.
     """
+    originals = _find_originals(networks)
+    groups = {originals.get(path, path): group for path, group in (own_groups or {}).items()}
+    networks = [
+        (path, network if path not in originals else f"the same network as {originals[path]}, which is ranked")
+        for path, network in networks
+    ]
     measured = [network for _, network in networks if not isinstance(network, str)]
     measurements = iter(add_agreement(measured))
-    groups = own_groups or {}
     candidates = [
         Candidate(path, error=network)
         if isinstance(network, str)
@@ -75,3 +83,22 @@ def rank_measured(
         calibrator = calibrator.adapt([c.measurement for c in candidates if c.measurement is not None])
     predictor = None if calibrator is None else calibrator.predictor
     return Ranking(tuple(rank_candidates(candidates, predictor)), calibrator)
+
+
+def _find_originals(networks: Sequence[tuple[str, MeasuredNetwork | str]]) -> dict[str, str]:
+    """By path, the first network of which it is a copy; only of copies.
+
+    What a file holds beside the weights, or its format, may differ: networks are the same that are so in all that was
+    measured, to the last digit.
+    """
+    first: dict[tuple[str, bytes | None], str] = {}
+    originals = {}
+    for path, network in networks:
+        if isinstance(network, str):
+            continue
+        classes = network.unlabeled_classes
+        values = replace(network.measurement, train_seconds=0.0, measure_seconds=0.0).to_dict()
+        shown = (json.dumps(values, sort_keys=True), None if classes is None else classes.tobytes())
+        if (original := first.setdefault(shown, path)) != path:
+            originals[path] = original
+    return originals

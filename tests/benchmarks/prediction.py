@@ -123,6 +123,7 @@ def _predict(
     X = np.array([[row.features[name] for name in names] for row in rows])
     y = np.array([row.test_gap for row in rows])
     alone, together = (Predicted(np.empty(len(y)), np.empty(len(y), dtype=bool)) for _ in range(2))
+    is_outside = np.empty(len(y), dtype=bool)
     for fold in np.unique(folds):
         held = folds == fold
         with warnings.catch_warnings():
@@ -132,11 +133,12 @@ def _predict(
             calibrator.fit(X[~held], y[~held], environments[~held], clusters=seen)
         differences = GapDifferences.fit(calibrator.standardise(X[~held]), y[~held], environments[~held])
         assert differences is not None, "the zoo has enough environments"
-        alone.gaps[held], intervals, _ = calibrator.predict_all(X[held])
+        alone.gaps[held], intervals, is_outside[held] = calibrator.predict_all(X[held])
         together.gaps[held] = alone.gaps[held]
         for environment in np.unique(environments[held]):
             own = held & (environments == environment)
-            together.gaps[own] = alone.gaps[own].mean() + differences.predict(calibrator.standardise(X[own]))
+            Z = calibrator.standardise(X[own])
+            together.gaps[own] = differences.predict_around(Z, alone.gaps[own], is_outside[own])
         for predicted in (alone, together):
             moved = intervals + (predicted.gaps - alone.gaps)[held][:, None]
             predicted.is_covered[held] = (moved[:, 0] <= y[held]) & (y[held] <= moved[:, 1])

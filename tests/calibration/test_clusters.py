@@ -10,6 +10,7 @@ from flatselect.calibration.csv_rows import read_csv_rows
 from flatselect.calibration.gap_calibrator import GapCalibrator
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.calibration.intervals import make_cluster_folds, make_folds
+from flatselect.errors import CalibrationError
 
 N_CLUSTERS, N_GROUPS, N_ROWS = 6, 20, 3
 
@@ -112,3 +113,15 @@ def test_a_csv_file_may_name_clusters(tmp_path: Path) -> None:
     read = read_csv_rows(path)
     assert [row.cluster for row in read.rows] == ["digits", None]
     assert read.ignored_columns == []
+
+
+@pytest.mark.parametrize(("other", "named"), [("mnist", "'digits' and 'mnist'"), (None, "'digits' and none")])
+def test_a_group_of_two_clusters_is_refused(other: str | None, named: str) -> None:
+    """With one of them held out, the others of its rows would predict it."""
+    rows = [
+        CalibrationRow(group, epoch, {"train_score": epoch / 3}, 0.1, cluster)
+        for group, clusters in (("0", ("digits", other)), ("1", ("mnist", "mnist")))
+        for epoch, cluster in enumerate(clusters, 1)
+    ]
+    with pytest.raises(CalibrationError, match=f"group '0' are of cluster {named}; a group is held out whole"):
+        GapPredictor.fit(rows)

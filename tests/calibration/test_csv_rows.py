@@ -49,6 +49,14 @@ def test_features_are_made_of_measured_values(write):
     assert row.features == pytest.approx(expected, nan_ok=True)
 
 
+def test_trials_of_two_studies_are_not_one_group_though_their_numbers_are_the_same(write):
+    """As `flatselect query --study '*' --epochs --csv` prints them."""
+    header = "study,trial,epoch,train_score,holdout_score,relative_gap_flatness\n"
+    found = read_csv_rows(write(f"{header}digits,0,1,0.9,0.8,1\nfashion,0,1,0.9,0.7,2\nfashion,0,2,0.9,0.7,2\n"))
+    assert [row.group for row in found.rows] == ["digits/0", "fashion/0", "fashion/0"]
+    assert found.ignored_columns == []
+
+
 def test_without_groups_each_row_stands_alone_and_lines_without_a_gap_are_left_out(write):
     found = read_csv_rows(
         write("\ufeffrelative_gap_flatness,test_gap,predicted,audit_test_score\n1,0.1,5,0.5\n2,,5,0.5\n0,0.2,5,0.5\n")

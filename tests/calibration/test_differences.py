@@ -54,6 +54,28 @@ def test_their_mean_is_nothing_and_a_shift_of_all_changes_nothing() -> None:
     assert differences.predict(Z[:1]) == pytest.approx([0])
 
 
+def test_one_network_unlike_all_others_does_not_move_them() -> None:
+    predictor = GapPredictor.fit(make_rows((1, 1, 1)))
+    measurements = [make_measurement(1, kappa) for kappa in (0.5, 1.0, 3.0)]
+    dead = make_measurement(1, 0.0)  # its logarithm is -12
+    of_good = predictor.predict_together(measurements)
+    with_dead = predictor.predict_together([*measurements, dead])
+    assert [prediction.extrapolation for prediction in with_dead] == [False, False, False, True]
+    for alone, beside in zip(of_good, with_dead, strict=False):
+        assert dataclasses.astuple(beside)[0] == pytest.approx(dataclasses.astuple(alone)[0])
+        assert beside.predicted_test_score_interval == pytest.approx(alone.predicted_test_score_interval)
+
+
+def test_where_all_are_extrapolations_one_of_several_does_not_move_the_others_far() -> None:
+    predictor = GapPredictor.fit(make_rows((1, 1, 1)))
+    measurements = [make_measurement(1, 10.0**exponent) for exponent in (7.0, 7.02, 7.04, 7.06)]
+    alone = predictor.predict_together(measurements)
+    beside = predictor.predict_together([*measurements, make_measurement(1, 0.0)])
+    assert all(prediction.extrapolation for prediction in beside)
+    for one, other in zip(alone, beside, strict=False):
+        assert other.predicted_test_gap == pytest.approx(one.predicted_test_gap, abs=0.02)
+
+
 def test_few_sets_or_lone_networks_teach_no_differences() -> None:
     Z, gaps, sets = draw_sets(LEAST_SETS - 1)
     assert GapDifferences.fit(Z, gaps, sets) is None

@@ -34,15 +34,18 @@ def save_safetensors(model):
     return "weights.safetensors"
 
 
-def export(name, args, state, *, mean=(0.5,), std=(0.5,)):
+def export(name, args, state, *, mean=(0.5,), std=(0.5,), class_names="0123456789", origin=None, **data):
+    """What `flatselect export` writes; `origin` is the name of a study and the number of a trial."""
+    study, trial = origin or (None, None)
+    of_trial = {"study": {"study": {"name": study}}, "trial": {"number": trial}} if origin else {}
     content = {
         "kind": "flatselect model",
         "model": name,
         "model_args": args,
         "input_shape": [1, 8, 8],
-        "class_names": [str(number) for number in range(10)],
+        "class_names": list(class_names),
         "state_dict": state,
-        "provenance": {"data": {"mean": mean, "std": std}},
+        "provenance": {"data": {"mean": mean, "std": std, **data}, **of_trial},
     }
     save_checkpoint(Path("model.pt"), content, 1)
     return "model.pt"

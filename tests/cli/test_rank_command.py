@@ -369,6 +369,55 @@ def test_exported_models_say_what_they_are_and_how_their_images_were_normalised(
     assert given["train_score"] != found["epochs1.pt"]["train_score"]
 
 
+def test_an_exported_model_is_not_scored_by_labels_that_mean_other_classes(networks, digits):
+    """A folder that lacks one of its classes, or has another order, would number all that follow otherwise."""
+    names = [f"class {number}" for number in range(10)]
+    for number, label in enumerate(digits.labels[:60].tolist()):
+        Path(f"all/{names[label]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.pixels[number, 0].numpy()).save(f"all/{names[label]}/{number}.png")
+    shutil.copytree("all", "some")
+    shutil.rmtree("some/class 3")
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), class_names=names)
+    (found,) = RANK.run_json("model.pt", "--data", "folder:all", "--calibrator", "none")["checkpoints"]
+    assert found["error"] is None
+    message = RANK.refuse("model.pt", "--data", "folder:some", "--calibrator", "none")
+    assert (
+        "not ranked: model.pt: its class 3 of 10 is class 3, that of folder:some class 4, of 9; give the images that "
+        "it was trained on, of all its classes" in message
+    )
+    # Numbers are but an order.
+    assert RANK.run_json("model.pt", *DIGITS, "--calibrator", "none")["checkpoints"][0]["error"] is None
+
+
+def test_an_exported_model_is_not_ranked_by_images_of_another_size(networks):
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict())
+    message = RANK.refuse("model.pt", *DIGITS, "--image-size", "16", "--calibrator", "none")
+    assert (
+        "it was trained on images of 1×8×8, those of digits are 1×16×16 (channels×height×width); give --image-size 8"
+        in message
+    )
+
+
+def test_an_exported_model_of_a_part_of_the_images_is_ranked_with_a_note(networks, digits):
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), n_images=300)
+    for _ in range(2):  # from the cache too
+        done = RANK.run("model.pt", *DIGITS, "--calibrator", "none")
+        note = f"model.pt: it was trained on 300 images, and digits has {len(digits)}: its training score here is not"
+        assert note in done.stderr
+        assert done.exit_code == 0
+    export("cnn", {"width": 4}, networks["epochs3"].state_dict(), n_images=len(digits))
+    assert "it was trained on" not in RANK.run("model.pt", *DIGITS, "--calibrator", "none").stderr
+
+
+def test_weights_that_are_nan_are_named(runs):
+    weights = torch.load("runs/epochs1.pt")
+    weights["classifier.weight"][2, 1] = torch.nan
+    torch.save(weights, "diverged.pt")
+    message = RANK.refuse("diverged.pt", *CNN, *DIGITS)
+    assert "diverged.pt: weight 'classifier.weight' of the model, shape (10, " in message
+    assert "holds 1 NaN or infinite value, the first at [2, 1]" in message
+
+
 def test_the_latest_calibrator_of_a_study(runs):
     make_study("digits", [])
     message = RANK.refuse("runs", *CNN, *DIGITS, "--calibrator", "study:digits")
@@ -406,6 +455,26 @@ def test_image_folders_and_plain_images_of_use(runs, digits, networks):
     for checkpoint, candidate in zip(plain, expected.candidates, strict=True):
         assert Path(checkpoint["path"]).stem == candidate.path
         assert checkpoint["relative_gap_flatness"] == pytest.approx(candidate.relative_gap_flatness, rel=1e-4)
+
+
+def test_images_that_changed_in_their_files_are_measured_anew(runs, digits):
+    """All bitmaps of a size are of as many bytes; of a folder's images only names and sizes are in the fingerprint."""
+    labels = digits.labels[:60].tolist()
+    for folder, pixels in (("photos", digits.pixels), ("others", 255 - digits.pixels)):
+        for number, label in enumerate(labels):
+            Path(f"{folder}/{label}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[number, 0].numpy()).save(f"{folder}/{label}/{number:03}.bmp")
+
+    def find_flatness(folder, *options):
+        arguments = ["runs/epochs3.pt", *CNN, "--mean", "0.3", "--std", "0.4", "--calibrator", "none"]
+        (checkpoint,) = RANK.run_json(*arguments, "--data", f"folder:{folder}", *options)["checkpoints"]
+        return checkpoint["relative_gap_flatness"]
+
+    of_photos, of_others = find_flatness("photos"), find_flatness("others")
+    assert of_photos != of_others == find_flatness("others", "--no-cache")
+    for file in Path("others").rglob("*.bmp"):
+        shutil.copy(file, Path("photos").joinpath(*file.parts[1:]))
+    assert find_flatness("photos") == of_others
 
 
 def test_a_network_of_another_end_is_ranked_with_a_note(runs):

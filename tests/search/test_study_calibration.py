@@ -1,9 +1,11 @@
 """The calibrator of one search: which it is, and what the study file may say of one that is given."""
 
+import math
 from typing import Any
 
 import pytest
 
+from flatselect.calibration.features import FEATURE_NAMES
 from flatselect.calibration.gap_predictor import CalibrationRow, GapPredictor
 from flatselect.config import CalibrationSection
 from flatselect.records import EpochMeasurement
@@ -128,3 +130,19 @@ def test_features_that_this_study_does_not_measure_are_left_out_of_a_given_calib
     again = make_calibration(CalibrationSection(artifact=str(tmp_path / "rich.json")), books)
     again.predict(2, measurement)
     assert len(books.calibrators) == 2
+
+
+def test_a_first_network_of_which_something_is_not_defined_costs_the_others_no_feature(tmp_path):
+    """Only what the study does not measure, here unlabelled images, is left out of a calibrator that is given."""
+    names = ("log_relative_gap_flatness", "log_temperature_flat_ratio", "unlabeled_confidence")
+    rows = [
+        CalibrationRow(str(n), 1, {name: (n * k) % 7 for k, name in enumerate(names, 1)}, 0.01 * n) for n in range(9)
+    ]
+    GapPredictor.fit(rows).save(tmp_path / "calibrator.json")
+    books = Books()
+    books.add_predictions = lambda uid, predictions: None
+    calibration = make_calibration(CalibrationSection(artifact=str(tmp_path / "calibrator.json")), books)
+    dead = {"gini": 0.0, "logit_variance": 0.0, "temperature_flat_ratio": math.nan}
+    calibration.predict(0, EpochMeasurement(1, 0.1, 2.3, 99, 9, relative_gap_flatness=0.0, companions=dead))
+    used = [FEATURE_NAMES[column] for column in calibration.predictor.calibrator.used_features_]
+    assert used == ["log_relative_gap_flatness", "log_temperature_flat_ratio"]

@@ -16,9 +16,9 @@ MEASUREMENT = EpochMeasurement(
 
 def test_what_is_kept_is_found_and_nothing_else_lies_there(tmp_path):
     cache = MeasurementCache(tmp_path / "not" / "there")
-    cache.keep("a", MeasuredNetwork(MEASUREMENT, np.array([3, 1], dtype=np.int32), "a note"))
+    cache.keep("a", MeasuredNetwork(MEASUREMENT, np.array([3, 1], dtype=np.int32), "a note", "study/7/f"))
     found = cache.find("a")
-    assert (found.measurement, found.note) == (MEASUREMENT, "a note")
+    assert (found.measurement, found.note, found.origin) == (MEASUREMENT, "a note", "study/7/f")
     np.testing.assert_array_equal(found.unlabeled_classes, [3, 1])
     assert cache.find("b") is None
     assert [path.name for path in cache.folder.iterdir()] == ["a.json"]

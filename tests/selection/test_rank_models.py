@@ -134,15 +134,18 @@ def test_networks_of_another_end_are_measured_at_their_last_convolution(models, 
 
 def test_networks_of_another_type_are_measured_as_float32_copies(models, digits):
     double = copy.deepcopy(models["width 8"]).double()
-    ranking = flatselect.rank({"float": models["width 8"], "double": double}, digits, calibrator="none")
-    one, other = (candidate.to_json() | {"path": "", "rank": 0} for candidate in ranking.candidates)
+    rankings = (flatselect.rank([network], digits, calibrator="none") for network in (models["width 8"], double))
+    one, other = (ranking.candidates[0].to_json() for ranking in rankings)
     assert one == other
     assert next(double.parameters()).dtype == torch.float64
 
 
 def test_unlabelled_images_add_what_the_networks_say_of_them(models, digits):
     images = digits.images("cpu")
-    same = {"a": models["width 4"], "b": copy.deepcopy(models["width 4"]), "c": models["width 8"]}
+    surer = copy.deepcopy(models["width 4"])  # of the same classes
+    for parameter in surer.classifier.parameters():
+        parameter.data *= 2
+    same = {"a": models["width 4"], "b": surer, "c": models["width 8"]}
     ranking = flatselect.rank(same, digits, calibrator="none", unlabeled=images[:100])
     companions = {c.path: c.measurement.companions for c in ranking.candidates}
     with torch.no_grad():
@@ -155,6 +158,24 @@ def test_unlabelled_images_add_what_the_networks_say_of_them(models, digits):
     assert "unlabeled_confidence" in companions["a"]
     (alone,) = flatselect.rank({"a": same["a"]}, digits, calibrator="none", unlabeled=[images[:50]]).candidates
     assert "unlabeled_agreement" not in alone.measurement.companions
+
+
+@pytest.mark.parametrize("calibrator", ["none", "shipped"])
+def test_a_copy_changes_nothing_for_the_others_and_is_named(models, digits, calibrator):
+    """It would agree with itself on unlabelled images, and halve the chance of the best to be the best."""
+    unlabeled = digits.images("cpu")[:100]
+    names = list(models)
+    alone = flatselect.rank(models, digits, calibrator=calibrator, unlabeled=unlabeled)
+    last = alone.candidates[-1].path
+    copied = models | {"copy": copy.deepcopy(models[last])}
+    beside = flatselect.rank(copied, digits, calibrator=calibrator, unlabeled=unlabeled)
+    assert len(beside.ranked) == len(names)
+    assert [c.to_json() for c in beside.ranked] == [c.to_json() for c in alone.ranked]
+    (left_out,) = beside.broken
+    assert (left_out.path, left_out.error) == ("copy", f"the same network as {last}, which is ranked")
+    # Of a copy that comes first, it is the other that is left out.
+    turned = flatselect.rank({"copy": models[last], **models}, digits, calibrator=calibrator, unlabeled=unlabeled)
+    assert [c.path for c in turned.broken] == [last]
 
 
 def test_agreement_is_the_mean_over_the_other_networks():
@@ -178,6 +199,10 @@ def test_agreement_is_the_mean_over_the_other_networks():
         ((torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, -1])), "go down to -1"),
         ((torch.zeros(3, 8, 8), torch.zeros(3).long()), "expected at least one, (n_images, channels"),
         ((torch.zeros(3, 1, 8, 8).byte(), torch.zeros(3).long()), "floats, normalised"),
+        (
+            (torch.eye(8).log().expand(3, 1, 8, 8), torch.zeros(3).long()),
+            "3 images hold NaN or infinity, first image 0",
+        ),
     ],
 )
 def test_data_that_is_none(models, data, text):
@@ -186,7 +211,26 @@ def test_data_that_is_none(models, data, text):
     assert text in str(raised.value)
 
 
+def test_unlabelled_images_in_two_batches_are_all_looked_at(models, digits):
+    """Two tensors are images with their labels only where the second one can be labels."""
+    images = digits.images("cpu")
+
+    def find_companions(unlabeled):
+        ranking = flatselect.rank(models, digits, calibrator="none", unlabeled=unlabeled)
+        return [candidate.measurement.companions for candidate in ranking.candidates]
+
+    at_once = find_companions(images[:70])
+    assert find_companions([images[:30], images[30:70]]) == at_once
+    assert find_companions((images[:70], digits.labels[:70])) == at_once
+    assert find_companions(images[:30]) != at_once
+
+
 def test_other_mistakes(models, digits, tmp_path):
+    unlabeled = torch.stack([torch.zeros(1, 8, 8), torch.full((1, 8, 8), torch.nan)])
+    with pytest.raises(DataError, match="1 images hold NaN or infinity, first image 1; remove them"):
+        flatselect.rank(models, digits, calibrator="none", unlabeled=unlabeled)
+    with pytest.raises(DataError, match="n_probe_images = 0; expected at least 1"):
+        flatselect.rank(models, digits, n_probe_images=0)
     with pytest.raises(ModelError, match="expected several"):
         flatselect.rank(models["width 4"], digits)
     with pytest.raises(ModelError, match="no models"):
