@@ -1,5 +1,6 @@
 """The runs of a network's convolutions and linear layers in one forward pass, as the search for its head needs them."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ class RecordedRun:
     def repeated(self, names: Sequence[str], n_images: int) -> Iterator[None]:
         """Inside, convolutions upstream of some layers give again what they gave for the first image, uncomputed.
 
-        So most of another pass over it is saved. Those compute that work on other rows than images, that run again
+        So most of every other pass over it is saved. Those compute that work on other rows than images, that run again
         after the first of the named layers, or that have hooks or a forward method of their own.
 
         Args:
@@ -122,7 +123,7 @@ class RecordedRun:
                 outputs.setdefault(module, []).append(call.first_output)
         try:
             for module, values in outputs.items():
-                vars(module)["forward"] = partial(_give_next, iter(values), n_images)
+                vars(module)["forward"] = partial(_give_next, itertools.cycle(values), n_images)
             yield
         finally:
             for module in outputs:
