@@ -88,6 +88,8 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
         ratio = torch.where(is_clear, gradient / torch.where(is_clear, slopes, 1), 1)
         digits = ((ratio - 1) * (base - 1)).round().clamp(0, base - 1)
         is_flattened &= bool(((ratio - 1) * (base - 1) - digits).abs().le(100 * tolerance * (base - 1)).all())
+        of_position = digits.where(is_clear, -1).amax(0)
+        is_flattened &= bool(((digits == of_position) | ~is_clear).all())
         digit_of_channel = digits.transpose(0, 1).flatten(1).gather(1, strongest)[:, 0]
         of_channel += digit_of_channel.long() * place
         leak = (gradient - (1 + digit_of_channel / (base - 1))[:, None] * slopes).abs().amax(dim=(0, 2))

@@ -508,6 +508,14 @@ CASES: dict[str, Case] = {
         "hessian",
         "class_jacobians",
     ),
+    "concatenated_relu": Case(  # each position feeds one of two features, which one being a matter of the image
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(torch.cat([y := self.last(F.relu(self.stem(x))), -y], 1)).mean((2, 3)))
+        ).with_modules(fc=nn.Linear(12, 4)),
+        "last",
+        "hessian",
+        "class_jacobians",
+    ),
     "average_and_maximum": Case(PoolsOfTwoKinds, "last", "hessian", "class_jacobians"),
     # refused
     "flattened_map": Case(
