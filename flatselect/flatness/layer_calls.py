@@ -22,6 +22,7 @@ from flatselect.flatness.tail import first_input
 from flatselect.flatness.tail_graph import find_weights_used_outside
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYER_TYPES = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -180,22 +181,24 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
     weights: dict[Tensor, set[str]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
+        if isinstance(module, LAYER_TYPES):
             record(name, module)
             for own in _find_own_weights(module):
                 if own.is_floating_point():
                     weights.setdefault(own, set()).add(name)
         if next(module.children(), None) is None:
             remember(name, module)
-    # Nothing is saved for a backward pass that never comes: all activations together are many.
+    # All parameters ask for gradients, as a kernel that is no layer's may be one. Nothing is saved for a backward pass
+    # that never comes: all activations together are many.
+    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
     try:
-        for weight in weights:
-            weight.requires_grad_(True)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)):
             output = run_model(model, images)
     finally:
-        for weight in weights:
-            weight.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
     for handle in handles:
         handle.remove()
     handles.clear()

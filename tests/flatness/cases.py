@@ -225,6 +225,19 @@ class PoolsOfTwoKinds(nn.Module):
         return self.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
 
 
+class Blur(nn.Module):
+    """Every second position of each channel smoothed by fixed numbers, as anti-aliased networks pool."""
+
+    def __init__(self, n_channels: int):
+        super().__init__()
+        line = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("kernel", line.outer(line).expand(n_channels, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel: Tensor = self.kernel
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=len(kernel))
+
+
 class Functional(nn.Module):
     """Any forward pass over a stem, a last convolution and a classifier."""
 
@@ -238,6 +251,10 @@ class Functional(nn.Module):
     def with_modules(self, **modules: nn.Module) -> "Functional":
         for name, module in modules.items():
             self.add_module(name, module)
+        return self
+
+    def with_parameter(self, name: str, *shape: int) -> "Functional":
+        self.register_parameter(name, nn.Parameter(torch.randn(shape)))
         return self
 
     def features(self, x: Tensor) -> Tensor:
@@ -339,6 +356,12 @@ CASES: dict[str, Case] = {
     "log_softmax_in_model": Case(lambda: Functional(lambda self, x: self.fc(self.features(x)).log_softmax(1)), "last"),
     "normalises_images_in_place": Case(
         lambda: Functional(lambda self, x: self.fc(self.features(x.sub_(0.1).div_(0.7)))), "last"
+    ),
+    "blur_pool": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(self.blur(F.relu(self.last(self.stem(x)))).mean((2, 3)))
+        ).with_modules(blur=Blur(6)),
+        "last",
     ),
     "residual": Case(Residual, "conv2"),
     "residual_projection": Case(lambda: Residual(projection=True), "conv2"),
@@ -573,6 +596,12 @@ CASES: dict[str, Case] = {
         lambda: Functional(
             lambda self, x: self.fc(F.relu(F.conv2d(self.stem(x), self.last.weight, padding=1)).mean((2, 3)))
         ),
+        refusal="a convolution that is no module of torch.nn",
+    ),
+    "functional_convolution_of_each_channel": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(F.conv2d(self.last(self.stem(x)), self.kernel * 2, groups=6)).mean((2, 3)))
+        ).with_parameter("kernel", 6, 1, 2, 2),
         refusal="a convolution that is no module of torch.nn",
     ),
     "transposed_convolution": Case(
