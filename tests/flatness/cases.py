@@ -461,6 +461,12 @@ CASES: dict[str, Case] = {
         ),
         "2",
     ),
+    "convolution_of_pooled_map_read_at_its_one_position": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(self.last(self.stem(x))).mean((2, 3), keepdim=True))[:, :, 0, 0]
+        ).with_modules(fc=nn.Conv2d(6, 4, 1)),
+        "last",
+    ),
     "pooled_convolution": Case(
         lambda: nn.Sequential(
             nn.Conv2d(2, 4, 3),
