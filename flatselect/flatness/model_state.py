@@ -32,19 +32,21 @@ def undisturbed_evaluation(
     Args:
         model: Any module.
         device: Where it is.
-        freeze: Whether no parameter asks for gradients, so that a graph begins where the caller begins it and holds
-            nothing for weights.
+        freeze: Whether none of its tensors asks for gradients, so that a graph begins where the caller begins it and
+            holds nothing for weights.
 
     Yields:
         A list to which every hook put on the model must be added.
     """
     training = {module: module.training for module in model.modules()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and freeze]
     # Not where a backward pass is still to come, through what was replaced.
     parameters = [(parameter, parameter.data) for parameter in model.parameters() if freeze]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     attributes = [(module, dict(vars(module))) for module in training]
     containers = _copy_containers(was.values() for _, was in attributes)
+    # Some keep tensors that they train as plain attributes (architecture search by gradients).
+    kept = (value for _, was in attributes for value in was.values() if isinstance(value, Tensor) and value.is_leaf)
+    trained = [tensor for tensor in (*model.parameters(), *kept) if tensor.requires_grad and freeze]
     handles: list[RemovableHandle] = []
     cuda_devices = [device] if device.type == "cuda" else []
     with (
@@ -56,12 +58,12 @@ def undisturbed_evaluation(
         try:
             for module in training:
                 module.training = False
-            for parameter in trained:
-                parameter.requires_grad_(False)
+            for tensor in trained:
+                tensor.requires_grad_(False)
             yield handles
         finally:
-            for parameter in trained:
-                parameter.requires_grad_(True)
+            for tensor in trained:
+                tensor.requires_grad_(True)
             for handle in handles:
                 handle.remove()
             for module, was in attributes:
