@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError, ModelError, NonFiniteError
-from flatselect.flatness import GapFlatness, find_head
+from flatselect.flatness import GapFlatness, find_head, reference_by_gradients
 from flatselect.flatness.tail import run_tail
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -352,6 +352,8 @@ def test_weights_that_a_forward_pass_replaces_are_put_back() -> None:
     before = copy.deepcopy(model.state_dict())
     assert not torch.equal(before["last.weight"], bounded.state_dict()["last.weight"])
     assert measure(model, images) == measure(bounded, images)
+    expected = reference_by_gradients(model, images, "last").gauss_newton_flatness
+    assert measure(model, images).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
     measure(model, images, layers="all")
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
