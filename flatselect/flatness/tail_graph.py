@@ -103,7 +103,7 @@ def _is_fixed_filter(node: Node) -> bool:
     """Whether it filters each channel by itself, with numbers that nothing is trained in (blur pooling)."""
     if name_operation(node) != "Convolution" or node.next_functions[1][0] is not None:
         return False
-    n_channels = node._input_metadata[0].shape[1]  # type: ignore[attr-defined]
+    n_channels = node._input_metadata[0].shape[1]
     return bool(node._saved_groups == n_channels)  # type: ignore[attr-defined]
 
 
