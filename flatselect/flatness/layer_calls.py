@@ -1,5 +1,6 @@
 """The runs of a network's convolutions and linear layers in one forward pass, as the search for its head needs them."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from flatselect.flatness.tail import first_input
 from flatselect.flatness.tail_graph import find_weights_used_outside
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYER_TYPES = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class RecordedRun:
     def repeated(self, names: Sequence[str], n_images: int) -> Iterator[None]:
         """Inside, convolutions upstream of some layers give again what they gave for the first image, uncomputed.
 
-        So most of another pass over it is saved. Those compute that work on other rows than images, that run again
+        So most of every other pass over it is saved. Those compute that work on other rows than images, that run again
         after the first of the named layers, or that have hooks or a forward method of their own.
 
         Args:
@@ -122,7 +124,7 @@ class RecordedRun:
                 outputs.setdefault(module, []).append(call.first_output)
         try:
             for module, values in outputs.items():
-                vars(module)["forward"] = partial(_give_next, iter(values), n_images)
+                vars(module)["forward"] = partial(_give_next, itertools.cycle(values), n_images)
             yield
         finally:
             for module in outputs:
@@ -179,22 +181,24 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
 
     weights: dict[Tensor, set[str]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
+        if isinstance(module, LAYER_TYPES):
             record(name, module)
             for own in _find_own_weights(module):
                 if own.is_floating_point():
                     weights.setdefault(own, set()).add(name)
         if next(module.children(), None) is None:
             remember(name, module)
-    # Nothing is saved for a backward pass that never comes: all activations together are many.
+    # All parameters ask for gradients, as a kernel that is no layer's may be one. Nothing is saved for a backward pass
+    # that never comes: all activations together are many.
+    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
     try:
-        for weight in weights:
-            weight.requires_grad_(True)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)):
             output = run_model(model, images)
     finally:
-        for weight in weights:
-            weight.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
     for handle in handles:
         handle.remove()
     handles.clear()

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from flatselect.errors import UnsupportedHeadError
-from flatselect.flatness.layer_calls import RecordedRun, check_call
+from flatselect.flatness.layer_calls import LAYER_TYPES, RecordedRun, check_call
 
 Wanted = Literal["all"] | tuple[str, ...] | None
 
@@ -58,11 +58,13 @@ def find_by_name(
     wanted = tuple(names_of[modules[alias]] if alias in modules else alias for alias in wanted)
     for name in wanted:
         if name not in ran:
-            kinds = {other: type(module).__name__ for other, module in model.named_modules()}
-            if kinds.get(name, "").startswith(("Conv", "Linear")):
-                raise UnsupportedHeadError(f"layer={name!r} does not run in the model's forward pass")
+            if isinstance(modules.get(name), LAYER_TYPES):
+                raise UnsupportedHeadError(
+                    f"layer={name!r} does not run in the model's forward pass (another module, such as an attention, "
+                    "may work with its weight)"
+                )
             near = difflib.get_close_matches(name, ran, n=3) or ran[-3:]
-            given = f"is of type {kinds[name]}" if name in kinds else "is not in the model"
+            given = f"is of type {type(modules[name]).__name__}" if name in modules else "is not in the model"
             raise UnsupportedHeadError(
                 f"layer={name!r} {given}; expected the name of a convolution or linear layer, such as {', '.join(near)}"
             )

@@ -25,23 +25,28 @@ def undisturbed_evaluation(
 
     That is: hooks, modes, buffers, the modules' own attributes and what plain containers among them hold (a feature map
     kept for later would hold a graph), which buffers, parameters and modules there are, which parameters ask for
-    gradients, and torch's random state. The modes are set module by module: a model's own `train()` may freeze, merge
-    or convert weights.
+    gradients, and torch's random state. A parameter whose `data` is replaced (a norm held below a bound) gets the old
+    one back; not one that is written into, of which there is no copy. The modes are set module by module: a model's own
+    `train()` may freeze, merge or convert weights.
 
     Args:
         model: Any module.
         device: Where it is.
-        freeze: Whether no parameter asks for gradients, so that a graph begins where the caller begins it and holds
-            nothing for weights.
+        freeze: Whether none of its tensors asks for gradients, so that a graph begins where the caller begins it and
+            holds nothing for weights.
 
     Yields:
         A list to which every hook put on the model must be added.
     """
     training = {module: module.training for module in model.modules()}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and freeze]
+    # Not where a backward pass is still to come, through what was replaced.
+    parameters = [(parameter, parameter.data) for parameter in model.parameters() if freeze]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     attributes = [(module, dict(vars(module))) for module in training]
     containers = _copy_containers(was.values() for _, was in attributes)
+    # Some keep tensors that they train as plain attributes (architecture search by gradients).
+    kept = (value for _, was in attributes for value in was.values() if isinstance(value, Tensor) and value.is_leaf)
+    trained = [tensor for tensor in (*model.parameters(), *kept) if tensor.requires_grad and freeze]
     handles: list[RemovableHandle] = []
     cuda_devices = [device] if device.type == "cuda" else []
     with (
@@ -53,12 +58,12 @@ def undisturbed_evaluation(
         try:
             for module in training:
                 module.training = False
-            for parameter in trained:
-                parameter.requires_grad_(False)
+            for tensor in trained:
+                tensor.requires_grad_(False)
             yield handles
         finally:
-            for parameter in trained:
-                parameter.requires_grad_(True)
+            for tensor in trained:
+                tensor.requires_grad_(True)
             for handle in handles:
                 handle.remove()
             for module, was in attributes:
@@ -67,6 +72,9 @@ def undisturbed_evaluation(
                 vars(module).update(was)
             for module, was_training in training.items():
                 module.training = was_training
+            for parameter, data in parameters:
+                if parameter.data_ptr() != data.data_ptr():
+                    parameter.data = data
             for buffer, value in buffers:
                 if not _is_same(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)

@@ -154,6 +154,8 @@ def reference_by_gradients(
         raise ModelError(
             f"layer {layer!r} has no parameter 'weight'; expected the name of a convolution or linear layer"
         )
+    with torch.no_grad():
+        model(images[:1].clone())  # which may bound the weight's norm
     weight.requires_grad_()
     rows = weight.detach().flatten(1)  # (J, d)
     # ⟨KKᵀT, T⟩ or ⟨KᵀT, KᵀT⟩, whichever matrix is the smaller.

@@ -10,6 +10,7 @@ from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.patches import LayerGeometry
 from flatselect.flatness.tail import TailPass
 from flatselect.flatness.tail_graph import has_custom_function
+from flatselect.flatness.tail_structure import is_plain
 from flatselect.records import Exactness
 
 # Relative to the largest slope of a channel: what rounding may leave of a zero.
@@ -56,8 +57,9 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
         geometry: Of the layer.
 
     Returns:
-        (J,) int64; "flattened" where a channel feeds several features, position by position; "mixed" where some channel
-        acts on several features in any other way.
+        (J,) int64; "flattened" where a channel feeds several features, each position the same one in every image;
+        "mixed" where some channel acts on several features in any other way, or may: where nothing shows (a gain of 0)
+        through a tail that is more than plain.
     """
     features, n_features = tail.features, tail.features.shape[1]
 
@@ -72,6 +74,8 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
     is_seen = largest > 0
     strongest = slopes.abs().transpose(0, 1).flatten(1).argmax(1, keepdim=True)  # (J, 1)
     is_clear = slopes.abs() > 0.01 * largest[:, None]
+    if not bool(is_seen.any()) and not is_plain(features.grad_fn):  # a gate that a gain of 0 hides would be missed
+        return "mixed"
 
     base = _DIGIT_BASE if tolerance < 1e-3 else 2  # what half precision can tell apart
     index = torch.arange(n_features, device=features.device)
@@ -84,6 +88,8 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
         ratio = torch.where(is_clear, gradient / torch.where(is_clear, slopes, 1), 1)
         digits = ((ratio - 1) * (base - 1)).round().clamp(0, base - 1)
         is_flattened &= bool(((ratio - 1) * (base - 1) - digits).abs().le(100 * tolerance * (base - 1)).all())
+        of_position = digits.where(is_clear, -1).amax(0)
+        is_flattened &= bool(((digits == of_position) | ~is_clear).all())
         digit_of_channel = digits.transpose(0, 1).flatten(1).gather(1, strongest)[:, 0]
         of_channel += digit_of_channel.long() * place
         leak = (gradient - (1 + digit_of_channel / (base - 1))[:, None] * slopes).abs().amax(dim=(0, 2))

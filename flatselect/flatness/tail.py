@@ -96,7 +96,7 @@ def run_tail(
     inspect: Callable[[nn.Module, Tensor, Tensor], None] | None = None,
     gives_probabilities: bool | None = None,
 ) -> TailPass:
-    """Runs the model without gradients up to the first measured layer's output, and with them from there on.
+    """Runs the model with a graph from the first measured layer's output on: nothing before it asks for gradients.
 
     Args:
         model: Undisturbed: in evaluation mode, its parameters not asking for gradients, under `torch.no_grad`.
@@ -119,10 +119,9 @@ def run_tail(
         def note_call(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
             if inspect is not None:
                 inspect(layer, first_input(args, kwargs).detach(), output.detach())
-            if not output.requires_grad:  # here the tail begins
+            if not output.requires_grad or not any(calls):  # here the tail begins
                 output = output.detach() if perturb is None else perturb(output.detach())
                 output.requires_grad_()
-                torch.set_grad_enabled(True)
             runs.append(LayerCall(first_input(args, kwargs).detach().clone(), output))
             # A copy, so that an activation working in place does not work on what was recorded.
             return output.clone()
@@ -140,7 +139,8 @@ def run_tail(
     if classifier is not None:
         own.append(classifier.register_forward_hook(note_classifier, with_kwargs=True))
     handles.extend(own)
-    with torch.no_grad():
+    # Not from the first layer's hook on, as that may run in a context of the model's own, which ends.
+    with torch.enable_grad():
         output = run_model(model, images)
     for handle in own:
         handle.remove()

@@ -58,7 +58,8 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
 
     Args:
         root: The node that made the classifier's input; None if nothing upstream of it was recorded.
-        layers: The node that stands for each layer's output, with the layer's index.
+        layers: The node that stands for each layer's output, with the layer's index. All parameters asked for gradients
+            when the graph was made.
         convolutions: Indices of the layers that are convolutions.
     """
     front: dict[Node, frozenset[int]] = {}  # layers met first from here towards the images
@@ -73,7 +74,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
         above = frozenset[int]().union(*(upstream[parent] for parent in parents))
         deepest = max((depth[parent] for parent in parents), default=0)
         layer = layers.get(node)
-        if layer is None and _CONVOLUTION.search(node.name()):
+        if layer is None and _CONVOLUTION.search(node.name()) and not _is_fixed_filter(node):
             layer = ANONYMOUS_CONVOLUTION
         if layer is None:
             sides = [front[parent] if parent else frozenset[int]() for parent, _ in node.next_functions]
@@ -96,6 +97,14 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
             layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))
     concatenated = frozenset(pair for pair, is_concatenated in met.items() if is_concatenated)
     return TailGraph(frozenset() if root is None else front[root], layer_depth, layer_upstream, concatenated)
+
+
+def _is_fixed_filter(node: Node) -> bool:
+    """Whether it filters each channel by itself, with numbers that nothing is trained in (blur pooling)."""
+    if name_operation(node) != "Convolution" or node.next_functions[1][0] is not None:
+        return False
+    n_channels = node._input_metadata[0].shape[1]
+    return bool(node._saved_groups == n_channels)  # type: ignore[attr-defined]
 
 
 def _find_gating(node: Node) -> Sequence[tuple[int, int]]:

@@ -225,6 +225,19 @@ class PoolsOfTwoKinds(nn.Module):
         return self.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
 
 
+class Blur(nn.Module):
+    """Every second position of each channel smoothed by fixed numbers, as anti-aliased networks pool."""
+
+    def __init__(self, n_channels: int):
+        super().__init__()
+        line = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("kernel", line.outer(line).expand(n_channels, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel: Tensor = self.kernel
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=len(kernel))
+
+
 class Functional(nn.Module):
     """Any forward pass over a stem, a last convolution and a classifier."""
 
@@ -238,6 +251,10 @@ class Functional(nn.Module):
     def with_modules(self, **modules: nn.Module) -> "Functional":
         for name, module in modules.items():
             self.add_module(name, module)
+        return self
+
+    def with_parameter(self, name: str, *shape: int) -> "Functional":
+        self.register_parameter(name, nn.Parameter(torch.randn(shape)))
         return self
 
     def features(self, x: Tensor) -> Tensor:
@@ -340,6 +357,12 @@ CASES: dict[str, Case] = {
     "normalises_images_in_place": Case(
         lambda: Functional(lambda self, x: self.fc(self.features(x.sub_(0.1).div_(0.7)))), "last"
     ),
+    "blur_pool": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(self.blur(F.relu(self.last(self.stem(x)))).mean((2, 3)))
+        ).with_modules(blur=Blur(6)),
+        "last",
+    ),
     "residual": Case(Residual, "conv2"),
     "residual_projection": Case(lambda: Residual(projection=True), "conv2"),
     "residual_added_in_place": Case(lambda: Residual(projection=True, add_in_place=True), "conv2"),
@@ -438,6 +461,12 @@ CASES: dict[str, Case] = {
         ),
         "2",
     ),
+    "convolution_of_pooled_map_read_at_its_one_position": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(self.last(self.stem(x))).mean((2, 3), keepdim=True))[:, :, 0, 0]
+        ).with_modules(fc=nn.Conv2d(6, 4, 1)),
+        "last",
+    ),
     "pooled_convolution": Case(
         lambda: nn.Sequential(
             nn.Conv2d(2, 4, 3),
@@ -508,6 +537,14 @@ CASES: dict[str, Case] = {
         "hessian",
         "class_jacobians",
     ),
+    "concatenated_relu": Case(  # each position feeds one of two features, which one being a matter of the image
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(torch.cat([y := self.last(F.relu(self.stem(x))), -y], 1)).mean((2, 3)))
+        ).with_modules(fc=nn.Linear(12, 4)),
+        "last",
+        "hessian",
+        "class_jacobians",
+    ),
     "average_and_maximum": Case(PoolsOfTwoKinds, "last", "hessian", "class_jacobians"),
     # refused
     "flattened_map": Case(
@@ -565,6 +602,12 @@ CASES: dict[str, Case] = {
         lambda: Functional(
             lambda self, x: self.fc(F.relu(F.conv2d(self.stem(x), self.last.weight, padding=1)).mean((2, 3)))
         ),
+        refusal="a convolution that is no module of torch.nn",
+    ),
+    "functional_convolution_of_each_channel": Case(
+        lambda: Functional(
+            lambda self, x: self.fc(F.relu(F.conv2d(self.last(self.stem(x)), self.kernel * 2, groups=6)).mean((2, 3)))
+        ).with_parameter("kernel", 6, 1, 2, 2),
         refusal="a convolution that is no module of torch.nn",
     ),
     "transposed_convolution": Case(

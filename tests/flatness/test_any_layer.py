@@ -167,6 +167,13 @@ def test_a_refusal_says_which_option_measures_it_and_that_does(name: str) -> Non
     )
 
 
+def test_a_layer_that_another_module_works_with_is_said_not_to_run() -> None:
+    model, images, _ = make_case("global_max_pool")
+    model.attention = nn.MultiheadAttention(4, 1)  # which calls none of its linear layers
+    with pytest.raises(UnsupportedHeadError, match=r"layer='attention.out_proj' does not run .* such as an attention"):
+        measure(model, images, layer="attention.out_proj")
+
+
 def test_wrong_choices_of_layers() -> None:
     model, images, _ = make_case("conv_bn_relu")
     with pytest.raises(UnsupportedHeadError, match=r"layer='tail0' is of type BatchNorm2d; expected the name of"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from two_convolutions import Two, make_images
 
 from flatselect import measure
-from flatselect.flatness import reference_by_gradients, reference_flatness
+from flatselect.flatness import find_head, flatness_penalty, reference_by_gradients, reference_flatness
 from flatselect.flatness.tail_reduction import TailReduction
 
 
@@ -53,6 +53,43 @@ def test_a_gate_that_moves_is_not_called_exact() -> None:
     model = Gated(torch.sigmoid, 1.0).double()
     measured = measure(model, torch.randn(3, 3, 8, 8, dtype=torch.float64))
     assert (measured.layer, measured.method, measured.exactness) == ("c2", "class_jacobians", "gauss_newton")
+
+
+class ZeroGain(nn.Module):
+    """A residual branch whose last norm starts at gain 0, as ResNets are initialised, with something after it."""
+
+    def __init__(self, change: Callable[["ZeroGain", Tensor], Tensor]):
+        super().__init__()
+        self.stem, self.last, self.norm = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.squeeze, self.fc = nn.Linear(6, 6), nn.Linear(6, 4)
+        self.change = change
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        return self.fc(F.relu(x + self.change(self, self.norm(self.last(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("change", "method"),
+    [
+        (lambda net, y: y, "closed_form"),
+        (lambda net, y: y * torch.sigmoid(net.squeeze(y.mean((2, 3))))[..., None, None], "class_jacobians"),
+        (lambda net, y: y.unflatten(1, (2, 3)).transpose(1, 2).flatten(1, 2), "class_jacobians"),
+    ],
+)
+def test_what_a_gain_of_zero_hides_is_not_taken_for_separate_channels(
+    change: Callable[[ZeroGain, Tensor], Tensor], method: str
+) -> None:
+    torch.manual_seed(0)
+    model = ZeroGain(change).double().eval()
+    images = make_images()
+    head = find_head(model, images)
+    assert head.layers[0].method == method
+    nn.init.normal_(model.norm.weight)
+    expected = reference_by_gradients(model, images, "last").gauss_newton_flatness
+    assert flatness_penalty(model, images, head).item() == pytest.approx(expected, rel=1e-8)
+    assert measure(model, images, head=head).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
 
 
 def test_only_tails_whose_structure_depends_on_numbers_are_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import make_case
 from torch import Tensor, nn
 
 from flatselect import UnsupportedHeadError, measure
@@ -84,3 +85,15 @@ def test_company_is_seen_where_there_is_one_image_only(images: Tensor) -> None:
     )
     with pytest.raises(UnsupportedHeadError, match="changes with the other images of its batch"):
         measure(model, images)
+
+
+def test_a_branch_at_rest_beside_another() -> None:
+    """It is looked at by itself, in one more pass with what is upstream computed once."""
+    model, images, _ = make_case("parallel")
+    nn.init.zeros_(model.get_submodule("main.1").weight)
+    measured = measure(model, images)
+    assert [layer.layer for layer in measured.layers] == ["main.0", "beside.0"]
+    for layer in measured.layers:
+        expected = reference_flatness(model, images, layer=layer.layer).relative_gap_flatness
+        assert layer.relative_flatness == pytest.approx(expected, rel=1e-8)
+    assert measured.layers[0].relative_flatness == 0

@@ -1,5 +1,6 @@
 """The call itself: what it takes, what it leaves behind, what it says."""
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -7,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from cases import MEASURED, REFUSED, OneConvolutionBlock, make_case
+from cases import MEASURED, REFUSED, OneConvolutionBlock, make_case, sequential
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import DataError, ModelError, NonFiniteError
-from flatselect.flatness import GapFlatness, find_head
+from flatselect.flatness import GapFlatness, find_head, reference_by_gradients
 from flatselect.flatness.tail import run_tail
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -332,6 +333,30 @@ def test_buffers_that_a_forward_pass_changes_are_put_back() -> None:
     measure(model, torch.randn(3, 2, 8, 8, dtype=torch.float64))
     assert (model.added.item(), model.replaced.item()) == (0, 0)
     assert model.replaced is replaced
+
+
+class BoundedConv2d(nn.Conv2d):
+    """Rows of bounded norm, as in EEGNet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = torch.renorm(self.weight.data, p=2, dim=0, maxnorm=0.5)
+        return super().forward(x)
+
+
+def test_weights_that_a_forward_pass_replaces_are_put_back() -> None:
+    torch.manual_seed(0)
+    model = sequential(BoundedConv2d(4, 6, 3), nn.ReLU()).double()
+    bounded = copy.deepcopy(model)
+    images = torch.randn(3, 2, 6, 6, dtype=torch.float64)
+    bounded(images)
+    before = copy.deepcopy(model.state_dict())
+    assert not torch.equal(before["last.weight"], bounded.state_dict()["last.weight"])
+    assert measure(model, images) == measure(bounded, images)
+    expected = reference_by_gradients(model, images, "last").gauss_newton_flatness
+    assert measure(model, images).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+    measure(model, images, layers="all")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_dictionary_is_json() -> None:
