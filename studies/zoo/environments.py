@@ -1,4 +1,4 @@
-"""What the zoo's networks are trained and tested on: real images in sixty settings that differ in how hard they are."""
+"""What the zoo's networks are trained and tested on: real images in many settings that differ in how hard they are."""
 
 import dataclasses
 import math
@@ -21,6 +21,8 @@ from flatselect.data.torchvision_sets import load_torchvision_set
 from flatselect.training.seeding import derive_seed
 
 BASES = ("digits", "MNIST", "FashionMNIST")
+# From this one on trainings are short, and there may be more images: few networks learn them by heart.
+FIRST_SHORT = 60
 _MOST_TEST_IMAGES = 5000
 _LEAST_TEST_DIGITS = 597
 
@@ -54,10 +56,14 @@ class Environment:
         """The environment of a number: bases in turn, all else by lot."""
         generator = np.random.default_rng(derive_seed("zoo", "environment", number))
         base = BASES[number % len(BASES)]
+        if base == "digits":
+            n_images = [150, 300, 600, 1000]
+        else:
+            n_images = [250, 500, 1000, 2000] if number >= FIRST_SHORT else [250, 500, 800, 1200]
         return cls(
             number=number,
             base=base,
-            n_images=int(generator.choice([150, 300, 600, 1000] if base == "digits" else [250, 500, 800, 1200])),
+            n_images=int(generator.choice(n_images)),
             image_size=8 if base == "digits" else 14,
             n_classes=int(generator.choice([10, 10, 10, 10, 10, 10, 5, 5])),
             label_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2])),

@@ -1,4 +1,4 @@
-"""Trains the zoo: 60 environments × 5 networks, each network's weights and true test score in a file of its own.
+"""Trains the zoo: 120 environments × 5 networks, each network's weights and true test score in a file of its own.
 
 What is there already is not trained again, so it can be stopped and started, and run by several processes:
 
@@ -29,7 +29,7 @@ from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
 from flatselect.training.seeding import derive_seed, seeded
 
-N_ENVIRONMENTS = 60
+N_ENVIRONMENTS = 120
 N_NETWORKS = 5
 
 
@@ -39,7 +39,8 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mnist", help="folder of MNIST's IDX files")
     parser.add_argument("--fashion-mnist", help="folder of Fashion-MNIST's IDX files")
-    parser.add_argument("--environments", type=int, default=N_ENVIRONMENTS)
+    parser.add_argument("--first-environment", type=int, default=0)
+    parser.add_argument("--environments", type=int, default=N_ENVIRONMENTS, help="the number after the last one's")
     parser.add_argument("--networks", type=int, default=N_NETWORKS, help="in each environment")
     parser.add_argument("--part", default="0/1", help="I/N: every Nth network from the Ith on")
     parser.add_argument("--threads", type=int, default=1)
@@ -50,7 +51,7 @@ def iterate_networks(options: argparse.Namespace) -> Iterator[tuple[Environment,
     """Environment, number within it, and file of each of this part's networks."""
     part, n_parts = map(int, options.part.split("/"))
     position = 0
-    for environment in map(Environment.draw, range(options.environments)):
+    for environment in map(Environment.draw, range(options.first_environment, options.environments)):
         for number in range(options.networks):
             if position % n_parts == part:
                 yield environment, number, options.folder / f"{environment.number:03d}-{number}.pt"

@@ -29,11 +29,12 @@ def test_is_made_by_the_zoos_script(tmp_path, monkeypatch):
 
 
 def test_the_zoo_has_what_it_says(zoo):
-    assert len(zoo) >= 300
+    assert len(zoo) >= 600
     assert set(Counter(network.base for network in zoo)) == {"digits", "MNIST", "FashionMNIST"}
-    # docs/prediction.md says so.
-    fitted = np.mean([network.measurement.train_score > 0.95 for network in zoo])
-    assert fitted == pytest.approx(0.67, abs=0.005)
+    # docs/prediction.md says so, of long and of short trainings.
+    for first, share in ((0, 0.67), (60, 0.45)):
+        trained = [n.measurement.train_score for n in zoo if first <= n.environment < first + 60]
+        assert np.mean(np.array(trained) > 0.95) == pytest.approx(share, abs=0.005)
     assert any(network.values["environment_label_noise"] for network in zoo)
     assert TABLE.stat().st_size < 2**20
 
