@@ -94,7 +94,7 @@ def test_candidates_that_are_alike_in_all_stay_in_their_order():
     assert [c.probability_best for c in ranked] == pytest.approx([1 / 3] * 3)
 
 
-def test_without_a_predictor_by_disturbed_images_then_loss_and_nothing_is_predicted():
+def test_without_a_predictor_by_disturbed_images_and_agreement_then_loss_and_nothing_is_predicted():
     def make(path, augmentation, mixup, loss, **companions):
         measurement = make_measurement(
             augmentation_accuracy=augmentation, mixup_accuracy=mixup, noise_accuracy=0.9, **companions
@@ -112,15 +112,21 @@ def test_without_a_predictor_by_disturbed_images_then_loss_and_nothing_is_predic
     ]
     ranked = rank_candidates(candidates, None)
     assert [c.path for c in ranked] == ["first", "better loss", "loss", "low", "bare", "nan", "broken"]
-    agreeing = make("agrees", 0.1, 0.1, 9.0, unlabeled_agreement=0.8)
-    less = make("agrees less", 0.9, 0.9, 0.1, unlabeled_agreement=0.7)
-    assert [c.path for c in rank_candidates([less, agreeing], None)] == ["agrees", "agrees less"]
+    agreeing = make("agrees", 0.6, 0.9, 9.0, unlabeled_agreement=0.8)
+    less = make("agrees less", 0.6, 0.9, 0.1, unlabeled_agreement=0.7)
+    in_folly = make("agrees, and with nothing else", 0.1, 0.2, 0.1, unlabeled_agreement=0.9)
+    ranked_by_both = rank_candidates([less, in_folly, agreeing], None)
+    assert [c.path for c in ranked_by_both] == ["agrees", "agrees less", "agrees, and with nothing else"]
     measurements = [c.measurement for c in ranked if c.measurement is not None]
     yardstick = find_yardstick(measurements)
     assert yardstick.name == "accuracy on disturbed training images"
     assert yardstick.values[:4] == pytest.approx([2.3 / 3, 2.275 / 3, 2.275 / 3, 2.2 / 3])
     assert yardstick.values[4:] == (None, None)
-    assert find_yardstick([*measurements, agreeing.measurement])[1:] == ("agreement", (*[None] * 6, 0.8))
+    both = find_yardstick([*measurements, agreeing.measurement])
+    assert both.short_name == "agreement, disturbed"
+    assert both.values == (*[None] * 6, pytest.approx((0.8 + 0.8) / 2))
+    undisturbed = make_measurement(unlabeled_agreement=0.8)
+    assert find_yardstick([undisturbed])[1:] == ("agreement", (0.8,))
     assert [c.rank for c in ranked] == [1, 2, 3, 4, 5, 6, None]
     for name in ("predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "probability_best"):
         assert all(c.to_json()[name] is None for c in ranked)

@@ -52,10 +52,10 @@ Examples:
     flatselect sql "SELECT rank, path, score FROM flatselect_ranked_checkpoints" ranked.db
 
 --data are the images, with labels, that the networks were trained on. Without a calibrator (none) nothing is
-predicted, and the order is that of agreement with the others on --unlabeled images, or else of accuracy on training
-images that are moved, mixed up and noisy. With a study's calibrator, a calibration trial of that study is predicted
-without its own rows. Checkpoints are read as by `flatselect measure`, without running any code they might hold. What
-was measured is kept in ~/.cache/flatselect (or FLATSELECT_CACHE): a second call is instant."""
+predicted, and the order is that of accuracy on training images that are moved, mixed up and noisy, and as much of
+agreement with the others on --unlabeled images. With a study's calibrator, a calibration trial of that study is
+predicted without its own rows. Checkpoints are read as by `flatselect measure`, without running any code they might
+hold. What was measured is kept in ~/.cache/flatselect (or FLATSELECT_CACHE): a second call is instant."""
 
 
 @click.command("rank", epilog=_EPILOG)
