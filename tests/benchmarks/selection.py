@@ -11,12 +11,14 @@ studies/fashion_mnist.toml) and other seeds. Ways to pick:
   data sets (studies/zoo/table.csv), none of which is Fashion-MNIST;
 - the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
   them among the features, which the shipped calibrator leaves out. Each as `rank` predicts, all candidates together,
-  and one by one.
+  and one by one;
+- uncalibrated: as `rank --calibrator none` orders them, without and with the unlabelled images.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
 FILE, so that it can be stopped and started:
 
-    python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--shares 0.1 0.2] [--folds]
+    python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--first 0] [--shares 0.1 0.2]
+        [--folds]
 """
 
 import argparse
@@ -42,6 +44,7 @@ from flatselect.data.splits import split_holdout
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
 from flatselect.models.factories import build_model
+from flatselect.ranking.uncalibrated import order_uncalibrated
 from flatselect.records import EpochMeasurement
 from flatselect.search_space import Candidate, suggest
 from flatselect.selection.agreement import make_agreement_companions
@@ -64,6 +67,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="other repetitions than have been looked at")
     parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.2], help="of the images, held out")
     parser.add_argument("--folds", action="store_true")
     parser.add_argument("--estimator", default="ridge")
@@ -75,7 +79,7 @@ def main() -> None:
     predictors.append(_fit(FEATURE_NAMES, options.estimator))
     lost: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {}
-    for repetition in range(options.repetitions):
+    for repetition in range(options.first, options.first + options.repetitions):
         trainings = _train_all(options, repetition)
         on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
         tested = np.array([training["test_score"] for training in on_all])
@@ -127,6 +131,9 @@ def _pick(
     yield "agreement", pick, float(tested[pick])
     pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
     yield "training accuracy", pick, float(tested[pick])
+    for name, known in (("uncalibrated", measured), ("uncalibrated, unlabelled", with_agreement)):
+        pick = min(range(N_CANDIDATES), key=lambda number, known=known: order_uncalibrated(known[number]))
+        yield name, pick, float(tested[pick])
 
     for name, predictor, known in (
         ("flatselect", predictors[0], measured),
