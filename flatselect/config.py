@@ -201,7 +201,7 @@ class CalibrationSection(Section):
     trials: Annotated[int, Field(ge=0)] = Field(8, description="first trials, each holding out a part of the data")
     holdout: Fraction = Field(0.2, description="part of the labelled data a calibration trial holds out")
     coverage: Fraction = Field(0.9, description="of the prediction intervals")
-    estimator: Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting", "auto"] = "ridge"
+    estimator: Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting", "ensemble", "auto"] = "ridge"
     artifact: str | None = Field(None, description="a calibrator's JSON file, used instead of calibration trials")
     artifact_trials: Annotated[int, Field(ge=0)] = Field(
         0, description="first trials that hold out a part though there is an artifact, and are added to its rows"

@@ -1,5 +1,4 @@
 import dataclasses
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,7 +37,7 @@ class Predictor:
             gap, (low, high), clip(score - gap), (clip(score - high), clip(score - low)), extrapolation=gap > 0.5
         )
 
-    def predict_together(self, measurements):
+    def predict_many(self, measurements):
         return [self.predict(measurement) for measurement in measurements]
 
 
@@ -191,22 +190,13 @@ def test_probabilities_sum_to_1_and_of_two_equally_sure_the_higher_is_the_likeli
     assert (np.diff(ordered) > -1e-6).all()
 
 
-def test_networks_are_predicted_together_but_for_those_the_predictor_has_rows_of():
-    """The order comes from differences learned among networks on the same data, not from the regression over all."""
-
-    class Together(Predictor):
-        def predict_together(self, measurements):
-            assert [m.train_score for m in measurements] == [0.9, 0.8]
-            return [
-                replace(self.predict(m), predicted_test_score=score)
-                for m, score in zip(measurements, (0.1, 0.2), strict=True)
-            ]
-
+def test_a_network_that_the_predictor_has_rows_of_is_predicted_without_them():
+    class Knowing(Predictor):
         def without(self, group):
             assert group == "7"
-            return self
+            return Predictor({0.7: (-0.25, 0.1)})
 
-    predictor = Together({0.9: (0.1, 0.1), 0.7: (0.1, 0.1), 0.8: (0.1, 0.1)})
+    predictor = Knowing({0.9: (0.1, 0.1), 0.8: (0.1, 0.1)})
     candidates = [Candidate("a.pt", make_measurement(0.9)), Candidate("own.pt", make_measurement(0.7), group="7")]
     ranked = rank_candidates([*candidates, Candidate("b.pt", make_measurement(0.8))], predictor)
-    assert [candidate.path for candidate in ranked] == ["own.pt", "b.pt", "a.pt"]
+    assert [candidate.path for candidate in ranked] == ["own.pt", "a.pt", "b.pt"]

@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flatselect.calibration.ensemble import EnsembleEstimator
 from flatselect.calibration.estimators import (
     CANDIDATE_NAMES,
     Array,
-    CandidateName,
     Estimator,
     Folds,
     MeanEstimator,
+    RegressorName,
 )
 from flatselect.calibration.gaussian_process import ProcessEstimator
 from flatselect.calibration.gradient_boosting import BoostingEstimator
@@ -37,7 +38,7 @@ class EstimatorChoice(NamedTuple):
         reason: Why this one, in words.
     """
 
-    name: CandidateName
+    name: RegressorName
     scores: dict[str, float]
     reason: str
 
@@ -46,7 +47,7 @@ class EstimatorChoice(NamedTuple):
 
 
 def tune_estimator(
-    name: CandidateName, Z: Array, y: Array, weights: Array, folds: Folds, *, has_flatness: bool
+    name: RegressorName, Z: Array, y: Array, weights: Array, folds: Folds, *, has_flatness: bool
 ) -> Estimator:
     """Chooses the hyper-parameters of the named regressor on these rows.
 
@@ -61,6 +62,8 @@ def tune_estimator(
     """
     if Z.shape[1] == 0 or np.ptp(y) <= CONSTANT_GAP:
         return MeanEstimator()
+    if name == "ensemble":
+        return EnsembleEstimator.choose(Z, y, weights, folds)
     if name == "gaussian_process":
         return ProcessEstimator.choose(Z, y, weights)
     if name == "gradient_boosting":
@@ -101,7 +104,7 @@ def choose_estimator_name(Z: Array, y: Array, weights: Array, groups: Folds, *, 
 
 
 def predict_without_fold(
-    name: CandidateName, Z: Array, y: Array, weights: Array, groups: Folds, folds: Folds, *, has_flatness: bool
+    name: RegressorName, Z: Array, y: Array, weights: Array, groups: Folds, folds: Folds, *, has_flatness: bool
 ) -> Array:
     """The prediction of each row, (n_rows,), by the named regressor tuned and fitted without the row's fold.
 

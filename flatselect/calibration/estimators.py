@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 CandidateName = Literal["ridge", "isotonic", "gaussian_process", "gradient_boosting"]
-EstimatorName = Literal[CandidateName, "auto"]
+RegressorName = Literal[CandidateName, "ensemble"]
+EstimatorName = Literal[RegressorName, "auto"]
 
-# The simplest first: "auto" leaves it only for one that predicts better.
+# The simplest first: "auto" leaves it only for one that predicts better. An ensemble is for hundreds of networks.
 CANDIDATE_NAMES: tuple[CandidateName, ...] = ("ridge", "isotonic", "gaussian_process", "gradient_boosting")
-ESTIMATOR_NAMES: tuple[EstimatorName, ...] = (*CANDIDATE_NAMES, "auto")
+ESTIMATOR_NAMES: tuple[EstimatorName, ...] = (*CANDIDATE_NAMES, "ensemble", "auto")
 
 Array = npt.NDArray[np.float64]
 Folds = npt.NDArray[np.intp]

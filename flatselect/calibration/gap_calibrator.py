@@ -51,9 +51,10 @@ class GapCalibrator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         estimator: "ridge" (penalty by grouped cross-validation), "isotonic" (non-decreasing in column 0, ridge in the
             others), "gaussian_process" (linear + squared-exponential kernel with one length a feature, by marginal
-            likelihood), "gradient_boosting" (small trees, non-decreasing in column 0), or "auto": of these, the
-            simplest within one standard error of the least held-out error, and ridge where there are fewer than 24
-            groups. All are deterministic.
+            likelihood), "gradient_boosting" (small trees, non-decreasing in column 0), "auto": of these, the simplest
+            within one standard error of the least held-out error, and ridge where there are fewer than 24 groups; or
+            "ensemble" (the mean of ridge, support vectors and random trees, for hundreds of networks). All are
+            deterministic.
         coverage: Wanted probability that an interval holds the measured gap, in (0, 1).
         n_folds: Largest number of folds, at least 2.
         range_tolerance: By what part of its fitted range a feature may leave it before that is an extrapolation, and

@@ -21,7 +21,6 @@ from flatselect.calibration.artifact import (
 )
 from flatselect.calibration.calibration_row import CalibrationRow, check_clusters, make_calibration_row
 from flatselect.calibration.diagnostics import diagnose, find_held_out_intervals, predict_held_out
-from flatselect.calibration.differences import GapDifferences
 from flatselect.calibration.estimator_choice import EstimatorChoice, average_by_group
 from flatselect.calibration.estimators import Array
 from flatselect.calibration.features import FEATURE_NAMES, FLATNESS_FEATURES, make_features
@@ -53,11 +52,14 @@ class GapPredictor:
         self.rows = artifact.rows
         self.metadata = artifact.metadata
         check_clusters(self.rows)
+        if len(self.rows) < 2:
+            raise CalibrationError(
+                f"a calibrator needs at least 2 rows with a measured test gap, not {len(self.rows)}; "
+                "let more calibration trials finish"
+            )
         self._X, self._gaps, self._groups = _make_arrays(artifact.rows)
-        self.calibrator = self._fit_calibrator(self._X)
-        self.choice: EstimatorChoice = artifact.choice or self.calibrator.choice_
-        if artifact.estimator == "auto":
-            self._artifact = artifact._replace(choice=self.choice)
+        if artifact.estimator == "auto" and artifact.choice is None:
+            self._artifact = artifact._replace(choice=self.calibrator.choice_)
 
     @classmethod
     def fit(
@@ -73,7 +75,8 @@ class GapPredictor:
         Args:
             rows: Several epochs of several trials (groups); at least two rows. With one group only, each row counts
                 as a group of its own, and the intervals are too narrow.
-            estimator: "ridge", "isotonic", "gaussian_process", "gradient_boosting" or "auto"; see `GapCalibrator`.
+            estimator: "ridge", "isotonic", "gaussian_process", "gradient_boosting", "ensemble" or "auto"; see
+                `GapCalibrator`.
             coverage: Wanted probability that an interval holds the measured gap; see `GapCalibrator` for what of it
                 is guaranteed.
             metadata: Plain values to keep in the file, such as the fingerprint of the data.
@@ -83,6 +86,15 @@ class GapPredictor:
         """
         name = check_estimator_name(estimator, "calibrator")
         return cls(Artifact(tuple(rows), name, check_coverage(coverage, "calibrator"), dict(metadata or {}), None))
+
+    @cached_property
+    def calibrator(self) -> GapCalibrator:
+        """Fitted when it is first asked: one that is read from its file is often fitted anew with fewer features."""
+        return self._fit_calibrator(self._X)
+
+    @property
+    def choice(self) -> EstimatorChoice:
+        return self._artifact.choice or self.calibrator.choice_
 
     def predict(self, measurement: EpochMeasurement) -> Prediction:
         """Predicts one measurement.
@@ -94,28 +106,18 @@ class GapPredictor:
         Raises:
             CalibrationError: Flatness was not measured at this epoch.
         """
-        gaps, intervals, outside = self.calibrator.predict_valid(_make_measured_matrix([measurement]))
-        return _make_prediction(measurement, gaps[0], intervals[0], outside[0])
+        return self.predict_many([measurement])[0]
 
-    def predict_together(self, measurements: Sequence[EpochMeasurement]) -> list[Prediction]:
-        """Predicts several networks that were trained on the same data, one among which is to be chosen.
-
-        Where the rows hold enough groups with several networks (rows of one group and one epoch), the mean of the
-        predicted gaps is that of `predict` (extrapolations do not count in it), and how each differs from it is
-        predicted by `GapDifferences`; intervals move along. On the zoo (docs/prediction.md) that is more exact, and
-        picks better. Where they do not, as in a calibration by the trials of one study, it is what `predict` says of
-        each.
+    def predict_many(self, measurements: Sequence[EpochMeasurement]) -> list[Prediction]:
+        """`predict` of each, in one pass.
 
         Raises:
             CalibrationError: Flatness of one was not measured.
         """
-        if len(measurements) < 2 or self._differences is None:
-            return [self.predict(measurement) for measurement in measurements]
+        if not measurements:
+            return []
         X = _make_measured_matrix(measurements)
-        gaps, intervals, outside = self.calibrator.predict_valid(X)
-        among = self._differences.predict_around(self.calibrator.standardise(X), gaps, outside)
-        among, intervals = self.calibrator.clip(among, intervals + (among - gaps)[:, None])
-        return list(map(_make_prediction, measurements, among, intervals, outside))
+        return list(map(_make_prediction, measurements, *self.calibrator.predict_valid(X)))
 
     def without(self, group: str) -> "GapPredictor":
         """The same, refitted without one group's rows: the honest prediction for a calibration trial.
@@ -199,13 +201,6 @@ class GapPredictor:
         return cls(parse_document(read_document(Path(path)), str(path)))
 
     @cached_property
-    def _differences(self) -> GapDifferences | None:
-        """None where too few groups have several networks: two rows of one epoch."""
-        sets = {key: number for number, key in enumerate(dict.fromkeys((row.group, row.epoch) for row in self.rows))}
-        numbers = np.array([sets[row.group, row.epoch] for row in self.rows], dtype=np.intp)
-        return GapDifferences.fit(self.calibrator.standardise(self._X), self._gaps, numbers)
-
-    @cached_property
     def _predicted_held_out(self) -> Array:
         return predict_held_out(self.calibrator, self._X, self._gaps)
 
@@ -250,11 +245,6 @@ class GapPredictor:
         return average_by_group(np.abs(self._gaps - held_out), self.calibrator.groups_)
 
     def _fit_calibrator(self, X: Array) -> GapCalibrator:
-        if len(X) < 2:
-            raise CalibrationError(
-                f"a calibrator needs at least 2 rows with a measured test gap, not {len(X)}; "
-                "let more calibration trials finish"
-            )
         choice = self._artifact.choice
         name = self._artifact.estimator if choice is None else choice.name
         calibrator = GapCalibrator(estimator=name, coverage=self._artifact.coverage)

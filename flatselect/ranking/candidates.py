@@ -93,8 +93,8 @@ class RankedCandidate:
 def rank_candidates(candidates: Sequence[Candidate], predictor: GapPredictor | None) -> list[RankedCandidate]:
     """Ranks networks, best first; those that could not be measured follow as they came, without a rank.
 
-    Networks are predicted together (`GapPredictor.predict_together`): they are trained on the same data. One that the
-    predictor has rows of is predicted without them, by itself, as a search does with its calibration trials.
+    Each is predicted by itself; one that the predictor has rows of without them, as a search does with its calibration
+    trials.
     With a predictor the higher predicted test score is better; of two that tie at 0 or 1, the one with the higher
     training score − predicted gap, then the one with the narrower interval, then the one that came first. Without one,
     `order_uncalibrated` decides and nothing is predicted.
@@ -132,11 +132,9 @@ def _order_by_prediction(candidates: Sequence[Candidate], predictor: GapPredicto
 def _predict(
     candidates: Sequence[Candidate], measurements: Sequence[EpochMeasurement], predictor: GapPredictor
 ) -> list[Prediction]:
-    together = iter(
-        predictor.predict_together([m for c, m in zip(candidates, measurements, strict=True) if c.group is None])
-    )
+    others = iter(predictor.predict_many([m for c, m in zip(candidates, measurements, strict=True) if c.group is None]))
     return [
-        next(together) if candidate.group is None else predictor.without(candidate.group).predict(measurement)
+        next(others) if candidate.group is None else predictor.without(candidate.group).predict(measurement)
         for candidate, measurement in zip(candidates, measurements, strict=True)
     ]
 

@@ -12,7 +12,7 @@ from flatselect.calibration import shipped
 from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES
 from flatselect.calibration.gap_predictor import GapPredictor
 
-ESTIMATOR = "ridge"
+ESTIMATOR = "ensemble"
 
 
 def main() -> None:

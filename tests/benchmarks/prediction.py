@@ -1,13 +1,12 @@
 """E1: how well test scores are predicted of networks, environments and data sets never seen, on the zoo's table.
 
-    python tests/benchmarks/prediction.py [--table studies/zoo/table.csv] [--estimator ridge] [--rivals]
+    python tests/benchmarks/prediction.py [--table studies/zoo/table.csv] [--estimator ensemble] [--rivals]
 
 Environments (a data set, a number of images, noise; see studies/zoo) are held out whole, in ten folds and by data set,
 and networks by value of a hyper-parameter. "within" is the mean rank correlation inside an environment, among networks
-that one would choose from; "regret" what is lost by picking the first-ranked of it. "together" is how `rank` predicts:
-differences between the networks of an environment by `GapDifferences`. "knowing four gaps" adds what the true gaps of
-the four others say of a network's environment. --rivals adds the ranking by each
-measure alone and its PGDL score, the conditional mutual information of Jiang et al. (2020), in per cent.
+that one would choose from; "regret" what is lost by picking the first-ranked of it. "knowing four gaps" adds what the
+true gaps of the four others say of a network's environment. --rivals adds the ranking by each measure alone and its
+PGDL score, the conditional mutual information of Jiang et al. (2020), in per cent.
 """
 
 import argparse
@@ -22,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
-from flatselect.calibration.differences import GapDifferences
 from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, FLATNESS_FEATURES
 from flatselect.calibration.gap_calibrator import GapCalibrator
 
@@ -73,7 +71,7 @@ FEATURE_SETS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--estimator", default="ridge")
+    parser.add_argument("--estimator", default="ensemble")
     parser.add_argument("--rivals", action="store_true")
     options = parser.parse_args()
     zoo = read_table(options.table)
@@ -96,11 +94,10 @@ def main() -> None:
         for name, features in FEATURE_SETS.items():
             # For data sets not seen, intervals are made as the shipped calibrator's are: by holding out data sets.
             clusters = [n.base for n in zoo] if left_out == "data set" else None
-            alone, together = _predict(zoo, features, folds, environments, options.estimator, clusters)
-            for how, predicted in ((name, alone), ("  together", together)):
-                _print_quality(left_out, how, scores - predicted.gaps, tested, environments, predicted.is_covered)
+            predicted = _predict(zoo, features, folds, environments, options.estimator, clusters)
+            _print_quality(left_out, name, scores - predicted.gaps, tested, environments, predicted.is_covered)
             if left_out == "environment" and name.startswith("extras"):
-                adjusted = together.gaps + _estimate_offsets(gaps - together.gaps, environments)
+                adjusted = predicted.gaps + _estimate_offsets(gaps - predicted.gaps, environments)
                 _print_quality(left_out, "  knowing four gaps", scores - adjusted, tested, environments)
     if options.rivals:
         _print_rivals(zoo, tested, gaps, environments)
@@ -117,13 +114,12 @@ def _predict(
     environments: npt.NDArray[np.intp],
     estimator: str,
     clusters: Sequence[str] | None = None,
-) -> tuple[Predicted, Predicted]:
-    """Gaps predicted without a row's fold: of each network by itself, and of an environment's together."""
+) -> Predicted:
+    """Gaps predicted without a row's fold."""
     rows = [network.to_row(tuple(names)) for network in zoo]
     X = np.array([[row.features[name] for name in names] for row in rows])
     y = np.array([row.test_gap for row in rows])
-    alone, together = (Predicted(np.empty(len(y)), np.empty(len(y), dtype=bool)) for _ in range(2))
-    is_outside = np.empty(len(y), dtype=bool)
+    predicted = Predicted(np.empty(len(y)), np.empty(len(y), dtype=bool))
     for fold in np.unique(folds):
         held = folds == fold
         with warnings.catch_warnings():
@@ -131,18 +127,9 @@ def _predict(
             seen = None if clusters is None else [c for c, is_held in zip(clusters, held, strict=True) if not is_held]
             calibrator = GapCalibrator(estimator=estimator)
             calibrator.fit(X[~held], y[~held], environments[~held], clusters=seen)
-        differences = GapDifferences.fit(calibrator.standardise(X[~held]), y[~held], environments[~held])
-        assert differences is not None, "the zoo has enough environments"
-        alone.gaps[held], intervals, is_outside[held] = calibrator.predict_all(X[held])
-        together.gaps[held] = alone.gaps[held]
-        for environment in np.unique(environments[held]):
-            own = held & (environments == environment)
-            Z = calibrator.standardise(X[own])
-            together.gaps[own] = differences.predict_around(Z, alone.gaps[own], is_outside[own])
-        for predicted in (alone, together):
-            moved = intervals + (predicted.gaps - alone.gaps)[held][:, None]
-            predicted.is_covered[held] = (moved[:, 0] <= y[held]) & (y[held] <= moved[:, 1])
-    return alone, together
+        predicted.gaps[held], intervals, _ = calibrator.predict_all(X[held])
+        predicted.is_covered[held] = (intervals[:, 0] <= y[held]) & (y[held] <= intervals[:, 1])
+    return predicted
 
 
 def _estimate_offsets(errors: Array, environments: npt.NDArray[np.intp]) -> Array:

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import Ridge
+from sklearn.svm import SVR
 
+from flatselect.calibration.ensemble import EnsembleEstimator
 from flatselect.calibration.estimators import CANDIDATE_NAMES
 from flatselect.calibration.gap_calibrator import GapCalibrator
 from flatselect.calibration.gradient_boosting import BoostingEstimator
+from flatselect.calibration.intervals import make_folds
 from flatselect.calibration.isotonic import IsotonicEstimator
+from flatselect.calibration.ridge import RidgeEstimator
 from flatselect.config import CalibrationSection
 
 MONOTONE = {"isotonic": IsotonicEstimator(0.1), "gradient_boosting": BoostingEstimator(20, is_monotone=True)}
@@ -102,3 +107,29 @@ def test_a_gap_that_bends_is_learned_better_than_by_ridge(name):
 @pytest.mark.parametrize("name", CANDIDATE_NAMES)
 def test_a_study_file_may_name_it(name):
     assert CalibrationSection(estimator=name).estimator == name
+
+
+def test_the_ensemble_is_the_mean_of_its_three_regressors():
+    Z, y, weights = make_rows(4)
+    folds = make_folds(np.arange(len(y)), 5)
+    ensemble = EnsembleEstimator.choose(Z, y, weights, folds)
+    new = make_rows(5)[0]
+    ridge = RidgeEstimator.choose(Z, y, weights, folds).fit(Z, y, weights)
+    vectors = SVR(kernel="rbf", C=1.0, gamma=0.003, epsilon=0.01).fit(Z, y, weights)
+    trees = ExtraTreesRegressor(n_estimators=200, min_samples_leaf=2, max_features=0.5, random_state=0)
+    expected = sum(fitted.predict(new) for fitted in (ridge, vectors, trees.fit(Z, y, weights))) / 3
+    np.testing.assert_allclose(ensemble.fit(Z, y, weights).predict(new), expected, rtol=1e-12)
+
+
+def test_the_ensemble_bends_where_a_line_does_not():
+    """Gaps that open only as the training score nears 1: the line is wrong on both sides."""
+    rng = np.random.default_rng(6)
+    Z = rng.normal(size=(300, 4))
+    y = 0.1 * np.maximum(Z[:, 0], 0) + 0.01 * rng.normal(size=300)
+    weights, folds = np.ones(300), make_folds(np.arange(300), 5)
+    new = rng.normal(size=(300, 4))
+    error = {}
+    for estimator in (RidgeEstimator, EnsembleEstimator):
+        fitted = estimator.choose(Z, y, weights, folds).fit(Z, y, weights)
+        error[estimator] = np.abs(fitted.predict(new) - 0.1 * np.maximum(new[:, 0], 0)).mean()
+    assert error[EnsembleEstimator] < 0.8 * error[RidgeEstimator], "a third of it is that line"

@@ -57,8 +57,8 @@ def test_predicts_data_sets_that_it_was_not_fitted_on(zoo):
         environments = np.array([network.environment for network in held])
         for environment in np.unique(environments):
             those = np.flatnonzero(environments == environment)
-            together = without.predict_together([held[index].measurement for index in those])
-            predicted[those] = trained[those] - [prediction.predicted_test_gap for prediction in together]
+            predictions = without.predict_many([held[index].measurement for index in those])
+            predicted[those] = trained[those] - [prediction.predicted_test_gap for prediction in predictions]
             for name, scores in (("predicted", predicted), ("trained", trained)):
                 lost[name] += tested[those].max() - tested[those][scores[those].argmax()]
         assert lost["predicted"] < lost["trained"] / 2
