@@ -63,7 +63,9 @@ def test_ranks_by_predicted_test_score(models, digits, predictor):
     for candidate in ranking.candidates:
         expected = evaluate(models[candidate.path], digits, 100, "cpu").score
         assert candidate.train_score == pytest.approx(expected)
-        assert adapted.predict(candidate.measurement) == candidate.prediction
+        alone = dataclasses.astuple(adapted.predict(candidate.measurement))
+        for value, expected in zip(dataclasses.astuple(candidate.prediction), alone, strict=True):
+            assert value == pytest.approx(expected, rel=1e-12), "to the rounding of a product of more rows"
         measured = candidate.measurement
         assert {"augmentation_accuracy", "mixup_loss", "noise_agreement", "head_soft_rank", "head_tic"} < set(
             measured.companions
