@@ -67,14 +67,17 @@ def test_each_file_is_ranked_like_the_others(
     files: Path, reader: StudyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLATSELECT_CACHE", str(tmp_path))
-    ranking = run_json("rank", files, "--data", TRAIN, "--image-size", 8, "--calibrator", "study:hostile")
-    candidates = ranking["checkpoints"]
-    assert {candidate["path"] for candidate in candidates} == {
-        str(path) for path in files.rglob("*") if path.suffix in (".pt", ".pt2", ".safetensors")
-    }
-    assert len(candidates) == len(WEIGHTS)
-    assert {candidate["error"] for candidate in candidates} == {None}
-    assert len({candidate["predicted_test_score"] for candidate in candidates}) == 1
+    options = ("--data", TRAIN, "--image-size", 8, "--calibrator", "study:hostile")
+    paths = {str(path) for path in files.rglob("*") if path.suffix in (".pt", ".pt2", ".safetensors")}
+    assert len(paths) == len(WEIGHTS)
+    alone = [run_json("rank", path, *options)["checkpoints"][0] for path in paths]
+    assert {candidate["error"] for candidate in alone} == {None}
+    assert len({candidate["predicted_test_score"] for candidate in alone}) == 1
+    # Beside each other they are one network.
+    first, *copies = run_json("rank", files, *options)["checkpoints"]
+    assert {candidate["path"] for candidate in (first, *copies)} == paths
+    assert first["predicted_test_score"] == alone[0]["predicted_test_score"]
+    assert {candidate["error"] for candidate in copies} == {f"the same network as {first['path']}, which is ranked"}
 
 
 @pytest.mark.usefixtures("reader")
