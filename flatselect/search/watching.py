@@ -103,8 +103,7 @@ class StudyWatch:
         runs = [run for run in self._reader.runs() if run.is_search]
         living = tuple(run for run in runs if is_alive(run))
         running = tuple(self._progress.find_running())
-        counts = self._progress.count_trials()
-        self._read_ended(counts.ended)
+        counts = self._read_ended()
         config = runs[-1].config if runs and runs[-1].config else self._config
         study = config.get("study", {})
         n_wanted = int(study.get("trials", counts.searched))
@@ -124,15 +123,23 @@ class StudyWatch:
             minimized=tuple(study.get("minimize", ())),
         )
 
-    def _read_ended(self, n_ended: int) -> None:
-        if n_ended != self._n_ended:
+    def _read_ended(self) -> TrialCounts:
+        """Reads what has ended, until none ends meanwhile: a trial listed but not counted would be told twice."""
+        counts = self._progress.count_trials()
+        n_ended = counts.ended
+        while n_ended != self._n_ended:
             n_new = 0 if self._n_ended < 0 else n_ended - self._n_ended
             self._ended = self._progress.find_last_ended(max(n_new, _N_ENDED))
+            again = self._progress.count_trials()
+            if again.ended == n_ended:
+                break
+            counts, n_ended = again, again.ended
         # A calibrator that was fitted anew says something else of trials that have ended before.
         if n_ended != self._n_ended or time.monotonic() - self._looked > _BEST_SECONDS:
             self._best = self._progress.find_best()
             self._looked = time.monotonic()
         self._n_ended = n_ended
+        return counts
 
     def _estimate(self, living: Sequence[RunRecord], running: Sequence[TrialProgress], n_to_come: int) -> float | None:
         first = self._progress.find_first_start([run.uid for run in living]) if living else None

@@ -23,7 +23,7 @@ from flatselect.search.watching import StudyWatch, estimate_seconds_left
 from flatselect.store.engine import make_engine
 from flatselect.store.optuna_storage import close_optuna_storage, make_optuna_storage
 from flatselect.store.patience import Patience
-from flatselect.store.study_progress import TrialCounts, TrialProgress
+from flatselect.store.study_progress import ProgressReader, TrialCounts, TrialProgress
 from flatselect.store.study_reader import UID_ATTRIBUTE, find_study
 from flatselect.store.study_writer import StudyWriter
 
@@ -185,6 +185,26 @@ def test_one_look_is_what_the_database_holds(url):
         rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("2 ", "3 "))]
         assert [row[-1] for row in rows] == ["4", "4"], "no column is cut off"
         assert "\x1b" not in done.stdout
+
+
+def test_a_trial_that_ends_while_it_is_looked_is_counted_and_listed_or_neither(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/tiny.db"
+    make_study(url, pid=os.getppid())
+    storage = make_optuna_storage(url)
+    study = optuna.load_study(study_name="tiny", storage=storage)
+    find = ProgressReader.find_last_ended
+
+    def find_late(self, n):
+        if study.trials[2].state.name == "RUNNING":
+            study.tell(2, 0.5)  # after the count, before the list
+        return find(self, n)
+
+    monkeypatch.setattr(ProgressReader, "find_last_ended", find_late)
+    with closing(find_study(make_engine(url), "tiny")) as reader:
+        looked = StudyWatch(reader).look()
+    close_optuna_storage(storage)
+    assert looked.counts.ended == 3
+    assert [trial.number for trial in looked.ended] == [2, 1, 0]
 
 
 def test_what_is_read_again_is_what_has_changed(tmp_path):
