@@ -126,19 +126,18 @@ class StudyWatch:
     def _read_ended(self) -> TrialCounts:
         """Reads what has ended, until none ends meanwhile: a trial listed but not counted would be told twice."""
         counts = self._progress.count_trials()
-        n_ended = counts.ended
-        while n_ended != self._n_ended:
-            n_new = 0 if self._n_ended < 0 else n_ended - self._n_ended
+        while counts.ended != self._n_ended:
+            n_new = 0 if self._n_ended < 0 else counts.ended - self._n_ended
             self._ended = self._progress.find_last_ended(max(n_new, _N_ENDED))
             again = self._progress.count_trials()
-            if again.ended == n_ended:
+            if again.ended == counts.ended:
                 break
-            counts, n_ended = again, again.ended
+            counts = again
         # A calibrator that was fitted anew says something else of trials that have ended before.
-        if n_ended != self._n_ended or time.monotonic() - self._looked > _BEST_SECONDS:
+        if counts.ended != self._n_ended or time.monotonic() - self._looked > _BEST_SECONDS:
             self._best = self._progress.find_best()
             self._looked = time.monotonic()
-        self._n_ended = n_ended
+        self._n_ended = counts.ended
         return counts
 
     def _estimate(self, living: Sequence[RunRecord], running: Sequence[TrialProgress], n_to_come: int) -> float | None:
