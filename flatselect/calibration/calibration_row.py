@@ -15,8 +15,8 @@ class CalibrationRow:
     """One epoch of one trial whose test gap is known.
 
     Attributes:
-        group: What the row belongs to, a trial: rows of one group are held out together. Several rows of one group and
-            epoch are several networks trained on the same data.
+        group: What the row belongs to, a trial or several networks trained on the same data: rows of one group are held
+            out together.
         epoch: Epochs trained.
         features: Of `FEATURE_NAMES`, as `make_features` gives them; NaN or absent where missing.
         test_gap: Measured: training score − held-out score, in [-1, 1].

@@ -78,8 +78,8 @@ def read_csv_rows(path: str | Path) -> CsvRows:
     (`relative_gap_flatness`, `train_score`, `train_loss`, `n_train_images`, `n_parameters`, `companion_...`). One of
     `log_relative_gap_flatness` and `relative_gap_flatness` is needed, and `test_gap` or `train_score` with `test_score`
     (or `holdout_score`). `group` (or `trial`, of the `study` if there is such a column) says which rows belong
-    together, without it each stands alone; `epoch` and `cluster` (see `CalibrationRow`) are optional. Rows of one group
-    and epoch are networks on the same data. An empty cell is a missing value. A line without a test gap is left out.
+    together, without it each stands alone; `epoch` and `cluster` (see `CalibrationRow`) are optional. An empty cell is
+    a missing value. A line without a test gap is left out.
 
     Raises:
         CalibrationError: The file cannot be read, a column is lacking or named twice, or a cell is no number in its

@@ -20,9 +20,8 @@ Examples:
 
 A CSV file has the columns that `flatselect query STUDY --epochs --csv` prints, or the calibration's own features:
 relative_gap_flatness (or log_relative_gap_flatness), test_gap (or train_score and test_score), any of train_loss,
-train_score, n_parameters, ...; group says which rows belong to one network (rows of one group and epoch: to several
-on the same data), cluster of which data set it is where the calibrator is to speak for others. Audited scores are never
-used."""
+train_score, n_parameters, ...; group says which rows belong to one network and are held out together, cluster of which
+data set it is where the calibrator is to speak for others. Audited scores are never used."""
 
 
 @click.command("calibrate", epilog=_EPILOG)

@@ -1,7 +1,7 @@
 """The order of networks without a calibrator: a rule of thumb, in this one place."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from flatselect.records import EpochMeasurement
@@ -46,15 +46,17 @@ def order_uncalibrated(measurement: EpochMeasurement) -> tuple[float, float, flo
 def find_yardstick(measurements: Sequence[EpochMeasurement]) -> Yardstick:
     """What `order_uncalibrated` orders these networks by, but for ties."""
     agreement, disturbed = "agreement with the others on unlabelled images", "accuracy on disturbed training images"
-    for name, short_name, find in (
+    yardsticks = [
         (f"the mean of {agreement} and {disturbed}", "agreement, disturbed", _average_both),
         (disturbed, "on disturbed", _average_disturbed_accuracy),
-    ):
-        values = [find(measurement) for measurement in measurements]
-        if not all(map(math.isnan, values)):
-            return Yardstick(name, short_name, tuple(None if math.isnan(value) else value for value in values))
-    values = [_find_agreement(measurement) for measurement in measurements]
-    return Yardstick(agreement, "agreement", tuple(None if math.isnan(value) else value for value in values))
+        (agreement, "agreement", _find_agreement),
+    ]
+
+    def read_with(find: Callable[[EpochMeasurement], float]) -> tuple[float | None, ...]:
+        return tuple(None if math.isnan(value) else value for value in map(find, measurements))
+
+    found = [Yardstick(name, short_name, read_with(find)) for name, short_name, find in yardsticks]
+    return next((yardstick for yardstick in found if any(v is not None for v in yardstick.values)), found[-1])
 
 
 def _average_both(measurement: EpochMeasurement) -> float:
