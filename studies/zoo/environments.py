@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from flatselect.data.arrays import load_arrays
 from flatselect.data.dataset import TensorDataset
 from flatselect.data.digits import load_digits
 from flatselect.data.normalization import compute_mean_std
@@ -23,6 +24,8 @@ from flatselect.training.seeding import derive_seed
 BASES = ("digits", "MNIST", "FashionMNIST")
 # From this one on trainings are short, and there may be more images: few networks learn them by heart.
 FIRST_SHORT = 60
+# From this one on images are CIFAR-10's, photographs in colour; trainings are long and short in turn.
+FIRST_CIFAR10 = 120
 _MOST_TEST_IMAGES = 5000
 _LEAST_TEST_DIGITS = 597
 
@@ -33,7 +36,7 @@ class Environment:
 
     Attributes:
         number: From 0; seeds everything that is drawn.
-        base: One of `BASES`.
+        base: One of `BASES`, or CIFAR10.
         n_images: Labelled images to train on.
         image_size: Height and width.
         n_classes: The first so many classes, in an order drawn by lot.
@@ -55,21 +58,29 @@ class Environment:
     def draw(cls, number: int) -> Self:
         """The environment of a number: bases in turn, all else by lot."""
         generator = np.random.default_rng(derive_seed("zoo", "environment", number))
-        base = BASES[number % len(BASES)]
-        if base == "digits":
-            n_images = [150, 300, 600, 1000]
+        base = "CIFAR10" if number >= FIRST_CIFAR10 else BASES[number % len(BASES)]
+        image_sizes = [14]
+        if base == "CIFAR10":
+            n_images, image_sizes = [500, 1000, 2000, 4000], [16, 16, 16, 32]
+        elif base == "digits":
+            n_images, image_sizes = [150, 300, 600, 1000], [8]
         else:
             n_images = [250, 500, 1000, 2000] if number >= FIRST_SHORT else [250, 500, 800, 1200]
         return cls(
             number=number,
             base=base,
             n_images=int(generator.choice(n_images)),
-            image_size=8 if base == "digits" else 14,
+            image_size=image_sizes[number // 2 % len(image_sizes)],
             n_classes=int(generator.choice([10, 10, 10, 10, 10, 10, 5, 5])),
             label_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2])),
             pixel_noise=float(generator.choice([0.0, 0.0, 0.0, 0.0, 0.1, 0.2])),
             rotation=float(generator.choice([0.0, 0.0, 0.0, 0.0, 15.0, 30.0])),
         )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether networks see few images, as in a search of short trials."""
+        return self.number % 2 == 1 if self.number >= FIRST_CIFAR10 else self.number >= FIRST_SHORT
 
     def load(self, roots: dict[str, str | None]) -> tuple[TensorDataset, TensorDataset]:
         """The training set and the test set; `roots` says where each base that is not in a package lies."""
@@ -128,6 +139,10 @@ class Environment:
 def _load_base(base: str, root: str | None) -> tuple[TensorDataset, TensorDataset]:
     if base == "digits":
         return load_digits("train"), load_digits("test")
+    if base == "CIFAR10":
+        if root is None:
+            raise SystemExit("environments of CIFAR-10 need --cifar10 FOLDER, as studies/cifar10_arrays.py makes it")
+        return load_arrays(Path(root, "train.npz")), load_arrays(Path(root, "test.npz"))
     folder = None if root is None else str(Path(root))
     return load_torchvision_set(base, "train", folder, False), load_torchvision_set(base, "test", folder, False)
 

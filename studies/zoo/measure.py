@@ -1,6 +1,6 @@
 """Measures the trained zoo and writes its table: a line a network, the measurements and the true test score in it.
 
-    python studies/zoo/measure.py zoo --mnist FOLDER [--part 0/2] [--output studies/zoo/table.csv]
+    python studies/zoo/measure.py zoo --mnist FOLDER --cifar10 FOLDER [--part 0/2] [--output studies/zoo/table.csv]
 
 Measurements are kept beside the weights, so that it can be stopped and started; the table holds all that are there,
 with those of peers.py where it was run.
@@ -16,7 +16,7 @@ import torch
 from environments import Environment
 from networks import draw_candidate
 from rivals import measure_rivals
-from train import N_ENVIRONMENTS, build_candidate, iterate_networks, make_parser
+from train import N_ENVIRONMENTS, build_candidate, iterate_networks, make_parser, read_roots
 
 from flatselect.assessment import Probe, assess
 from flatselect.errors import FlatselectError
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="where to write the table")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    roots = {"MNIST": options.mnist, "FashionMNIST": options.fashion_mnist}
+    roots = read_roots(options)
     loaded: tuple[int, Any] = (N_ENVIRONMENTS, None)
     for environment, number, path in iterate_networks(options):
         measured = path.with_suffix(".json")

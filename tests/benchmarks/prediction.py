@@ -90,12 +90,21 @@ def main() -> None:
     print(f"{'left out':16s} {'features':24s}   MAE  Spearman Kendall within regret coverage worst environment's MAE")
     tested = scores - gaps
     _print_quality("nothing", "train score", scores, tested, environments)
+    bases = sorted({network.base for network in zoo})
+    for base in bases:
+        own = np.array([network.base == base for network in zoo])
+        _print_quality(f"  {base}", "train score", scores[own], tested[own], environments[own])
     for left_out, folds in schemes.items():
         for name, features in FEATURE_SETS.items():
             # For data sets not seen, intervals are made as the shipped calibrator's are: by holding out data sets.
             clusters = [n.base for n in zoo] if left_out == "data set" else None
             predicted = _predict(zoo, features, folds, environments, options.estimator, clusters)
             _print_quality(left_out, name, scores - predicted.gaps, tested, environments, predicted.is_covered)
+            if left_out == "data set":
+                for base in bases:
+                    own = np.array([n.base == base for n in zoo])
+                    of_base = tested[own], environments[own], predicted.is_covered[own]
+                    _print_quality(f"  {base}", name, (scores - predicted.gaps)[own], *of_base)
             if left_out == "environment" and name.startswith("extras"):
                 adjusted = predicted.gaps + _estimate_offsets(gaps - predicted.gaps, environments)
                 _print_quality(left_out, "  knowing four gaps", scores - adjusted, tested, environments)

@@ -1,14 +1,14 @@
 """E2: picking one of 16 networks on few labelled images, by flatselect on all of them and by holding a part out.
 
-Fashion-MNIST scaled to 14×14; in each repetition other images, other candidates (drawn by lot from the search space of
-studies/fashion_mnist.toml) and other seeds. Ways to pick:
+Fashion-MNIST scaled to 14×14, or CIFAR-10 scaled to 16×16; in each repetition other images, other candidates (drawn by
+lot from the search space of studies/fashion_mnist.toml) and other seeds. Ways to pick:
 
 - hold-out (of each of --shares): train on the rest, pick by validation accuracy;
 - the same, and the pick is trained again on all images;
 - 5-fold (with --folds): mean validation accuracy of five trainings, then the pick is trained on all;
 - training accuracy, ties by training loss: train on all;
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
-  data sets (studies/zoo/table.csv), none of which is Fashion-MNIST;
+  data sets (studies/zoo/table.csv);
 - the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
   them among the features, which the shipped calibrator leaves out;
 - uncalibrated: as `rank --calibrator none` orders them, without and with the unlabelled images.
@@ -17,14 +17,16 @@ Regret is the best test accuracy among the 16 networks trained on all images, le
 FILE, so that it can be stopped and started:
 
     python tests/benchmarks/selection.py FILE.jsonl [--images 500] [--repetitions 10] [--first 0] [--shares 0.1 0.2]
-        [--folds]
+        [--folds] [--cifar10 FOLDER]
+
+FOLDER is one that studies/cifar10_arrays.py made. Each data set needs a FILE of its own.
 """
 
 import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +71,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="other repetitions than have been looked at")
     parser.add_argument("--shares", type=float, nargs="*", default=[0.1, 0.2], help="of the images, held out")
     parser.add_argument("--folds", action="store_true")
+    parser.add_argument("--cifar10", type=Path, help="folder of train.npz and test.npz; default: Fashion-MNIST")
     parser.add_argument("--estimator", default="ensemble")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    predictors = [_fit_on_other_data_sets(options.estimator, unlabeled=unlabeled) for unlabeled in (False, True)]
-    predictors.append(_fit(FEATURE_NAMES, options.estimator))
+    base = "FashionMNIST" if options.cifar10 is None else "CIFAR10"
+    usual = [name for name in FEATURE_NAMES if name not in AGREEMENT_FEATURES]
+    predictors = [
+        _fit_on_other_data_sets(base, names, options.estimator)
+        for names in ([name for name in usual if "unlabeled" not in name], usual, FEATURE_NAMES)
+    ]
     lost: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.first, options.first + options.repetitions):
@@ -92,13 +99,8 @@ def main() -> None:
         print(f"{name:32s} test accuracy {np.mean(accuracy[name]):.4f}  regret {np.mean(values):.4f} ± {error:.4f}")
 
 
-def _fit_on_other_data_sets(estimator: str, *, unlabeled: bool) -> GapPredictor:
-    names = tuple(n for n in FEATURE_NAMES if (unlabeled or "unlabeled" not in n) and n not in AGREEMENT_FEATURES)
-    return _fit(names, estimator)
-
-
-def _fit(names: tuple[str, ...], estimator: str) -> GapPredictor:
-    rows: list[CalibrationRow] = [n.to_row(names) for n in read_table() if n.base != "FashionMNIST"]
+def _fit_on_other_data_sets(base: str, names: Sequence[str], estimator: str) -> GapPredictor:
+    rows: list[CalibrationRow] = [n.to_row(tuple(names)) for n in read_table() if n.base != base]
     return GapPredictor.fit(rows, estimator=estimator)
 
 
@@ -156,8 +158,7 @@ def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, 
             entry = json.loads(line)
             if (entry["n_images"], entry["repetition"]) == (options.images, repetition):
                 done[entry["part"], entry["candidate"]] = entry
-    overrides = [f"data.size={options.images}", "data.image_size=14", f"training.epochs={N_SEEN // options.images}"]
-    config = load_study_file(ROOT / "studies" / "fashion_mnist.toml", [*overrides, "data.audit_size=10000"])
+    config = _make_config(options)
     images = load_training_set(config.data, seed=repetition)
     tests = load_audit_set(config.data, images, seed=0)
     unlabeled = _draw_others(config, images, repetition)
@@ -183,6 +184,16 @@ def _train_all(options: argparse.Namespace, repetition: int) -> dict[tuple[str, 
                 file.write(json.dumps(entry) + "\n")
             done[part, number] = entry
     return done
+
+
+def _make_config(options: argparse.Namespace) -> StudyConfig:
+    overrides = [f"data.size={options.images}", f"training.epochs={N_SEEN // options.images}", "data.audit_size=10000"]
+    if options.cifar10 is None:
+        overrides.append("data.image_size=14")
+    else:
+        train, test = (f"arrays:{options.cifar10 / part}.npz" for part in ("train", "test"))
+        overrides += [f"data.train={train}", f"data.audit={test}", "data.image_size=16"]
+    return load_study_file(ROOT / "studies" / "fashion_mnist.toml", overrides)
 
 
 def _draw_others(config: StudyConfig, images: Dataset, seed: int) -> torch.Tensor:

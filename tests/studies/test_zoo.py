@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -56,6 +57,22 @@ def test_environments_and_candidates_are_functions_of_their_numbers():
     environment = Environment.draw(3)
     assert draw_candidate(environment, 1) == draw_candidate(environment, 1)
     assert draw_candidate(environment, 1) != draw_candidate(environment, 2)
+
+
+def test_an_environment_of_photographs_in_colour_reads_their_arrays(tmp_path):
+    environment = next(e for e in map(Environment.draw, range(120, 150)) if e.image_size == 16 and e.n_images == 500)
+    assert environment.base == "CIFAR10"
+    generator = np.random.default_rng(0)
+    for part, n_images in (("train", 1000), ("test", 100)):  # stands for CIFAR-10, which is too large to come along
+        pixels = generator.integers(0, 256, (n_images, 32, 32, 3), dtype=np.uint8)
+        np.savez(tmp_path / f"{part}.npz", images=pixels, labels=np.arange(n_images) % 10)
+    train, test = environment.load({"CIFAR10": str(tmp_path)})
+    assert train.input_shape == test.input_shape == (3, 16, 16)
+    assert len(train) == 500
+    assert len(test) == 10 * environment.n_classes
+    assert len(train.mean) == 3
+    with pytest.raises(SystemExit, match="--cifar10 FOLDER"):
+        Environment.draw(120).load({})
 
 
 def test_digits_are_split_into_training_and_test_images_without_overlap():
