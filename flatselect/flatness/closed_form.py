@@ -61,8 +61,8 @@ def compute_closed_form(
         left, right = PatchProducts(geometry, images[chunk], use_gram=use_gram).factorise_evenly(slopes[chunk])
         squares = (left * right).sum(2)  # ‖u_j‖², (n_images, J)
         traces = torch.bmm(weights.to(rows.dtype)[:, None], rows.square())[:, 0] * squares  # Tr H_jj, (n_images, J)
-        values.trace[chunk] = traces.sum(1, dtype=torch.float64)
-        values.diagonal[chunk] = (traces * gram.diagonal).sum(1, dtype=torch.float64)
+        values.trace[chunk] = traces.sum(1)
+        values.diagonal[chunk] = traces @ gram.diagonal
         values.flatness[chunk] = (weights * _contract(gram, rows, left, right)).sum(1)
         if values.input_channel is not None or values.max_eigenvalue is not None or values.block_traces is not None:
             factor = rows * weights.sqrt().to(rows.dtype)[:, :, None]  # A with M = AᵀA

@@ -133,7 +133,8 @@ def make_patch_gram(geometry: LayerGeometry, images: Tensor) -> Tensor:
     n_images, size, out_size = len(images), tuple(images.shape[2:]), geometry.output_size(tuple(images.shape[2:]))
     n_positions = math.prod(out_size)
     pixels = images.flatten(2)  # (n_images, C_in, pixels)
-    pixel_gram = torch.bmm(pixels.mT, pixels)
+    is_one_pixel = pixels.shape[2] == 1  # products of vectors are slow as products of matrices
+    pixel_gram = pixels.square().sum(1, keepdim=True) if is_one_pixel else torch.bmm(pixels.mT, pixels)
     if out_size == size and geometry.n_offsets == 1:
         return pixel_gram
     pixel_gram = pixel_gram.view(n_images, *size, *size)
