@@ -111,9 +111,9 @@ def test_without_a_predictor_by_disturbed_images_and_agreement_then_loss_and_not
     ]
     ranked = rank_candidates(candidates, None)
     assert [c.path for c in ranked] == ["first", "better loss", "loss", "low", "bare", "nan", "broken"]
-    agreeing = make("agrees", 0.6, 0.9, 9.0, unlabeled_agreement=0.8)
-    less = make("agrees less", 0.6, 0.9, 0.1, unlabeled_agreement=0.7)
-    in_folly = make("agrees, and with nothing else", 0.1, 0.2, 0.1, unlabeled_agreement=0.9)
+    agreeing = make("agrees", 0.6, 0.9, 9.0, unlabeled_weighted_agreement=0.8)
+    less = make("agrees less", 0.6, 0.9, 0.1, unlabeled_weighted_agreement=0.7)
+    in_folly = make("agrees, and with nothing else", 0.1, 0.2, 0.1, unlabeled_weighted_agreement=0.9)
     ranked_by_both = rank_candidates([less, in_folly, agreeing], None)
     assert [c.path for c in ranked_by_both] == ["agrees", "agrees less", "agrees, and with nothing else"]
     measurements = [c.measurement for c in ranked if c.measurement is not None]
@@ -124,7 +124,7 @@ def test_without_a_predictor_by_disturbed_images_and_agreement_then_loss_and_not
     both = find_yardstick([*measurements, agreeing.measurement])
     assert both.short_name == "agreement, disturbed"
     assert both.values == (*[None] * 6, pytest.approx((0.8 + 0.8) / 2))
-    undisturbed = make_measurement(unlabeled_agreement=0.8)
+    undisturbed = make_measurement(unlabeled_weighted_agreement=0.8)
     assert find_yardstick([undisturbed])[1:] == ("agreement", (0.8,))
     assert [c.rank for c in ranked] == [1, 2, 3, 4, 5, 6, None]
     for name in ("predicted_test_score", "predicted_test_score_interval", "predicted_test_gap", "probability_best"):

@@ -26,8 +26,8 @@ def main() -> None:
 
 
 def fit(table: Path) -> GapPredictor:
-    # What agreement means among five trained candidates is not what it means among sixteen of all kinds: with it, picks
-    # from another list of candidates were far worse (docs/prediction.md, E2).
+    # What plain agreement means among five trained candidates is not what it means among sixteen of all kinds: with it,
+    # picks from another list of candidates were far worse (docs/prediction.md, E2).
     names = tuple(name for name in FEATURE_NAMES if name not in AGREEMENT_FEATURES)
     rows = [network.to_row(names) for network in read_table(table)]
     n_groups = len({row.group for row in rows})

@@ -67,7 +67,8 @@ def add_agreement(rows: list[dict[str, Any]]) -> None:
     for networks in of_environment.values():
         classes = np.array([network.pop("unlabeled_predictions") for network in networks])
         if len(networks) > 1:
-            for network, companions in zip(networks, make_agreement_companions(classes), strict=True):
+            scores = [network["train_score"] for network in networks]
+            for network, companions in zip(networks, make_agreement_companions(classes, scores), strict=True):
                 network.update(companions)
 
 

@@ -21,7 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
-from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, FLATNESS_FEATURES
+from flatselect.calibration.features import (
+    AGREEMENT_FEATURES,
+    FEATURE_NAMES,
+    FLATNESS_FEATURES,
+    WEIGHTED_AGREEMENT_FEATURES,
+)
 from flatselect.calibration.gap_calibrator import GapCalibrator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "studies" / "zoo"))
@@ -62,9 +67,13 @@ FEATURE_SETS = {
     "extras, no flatness": _select(extras=True, unlabeled=False, flatness=False),
     "extras": _select(extras=True, unlabeled=False, flatness=True),
     "extras, unlabelled": tuple(
+        name
+        for name in _select(extras=True, unlabeled=True, flatness=True)
+        if name not in (*AGREEMENT_FEATURES, *WEIGHTED_AGREEMENT_FEATURES)
+    ),
+    "and agreement": tuple(
         name for name in _select(extras=True, unlabeled=True, flatness=True) if name not in AGREEMENT_FEATURES
     ),
-    "and agreement": _select(extras=True, unlabeled=True, flatness=True),
 }
 
 
@@ -190,7 +199,8 @@ def _print_rivals(zoo: Sequence[ZooNetwork], tested: Array, gaps: Array, environ
                 *("temperature_flat_ratio", "mean_confidence", "margin_q10", "last_linear_flatness_normalized"),
                 *("head_tic", "davies_bouldin", "augmentation_accuracy", "mixup_accuracy", "noise_accuracy"),
                 *("sam_sharpness", "hessian_trace_of_all", "pyhessian_trace", "spectral_alpha", "weightwatcher_alpha"),
-                *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_agreement"),
+                *("unlabeled_confidence", "unlabeled_nuclear_norm"),
+                *("unlabeled_agreement", "unlabeled_weighted_agreement"),
             )
         },
     }

@@ -9,8 +9,9 @@ lot from the search space of studies/fashion_mnist.toml) and other seeds. Ways t
 - training accuracy, ties by training loss: train on all;
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
   data sets (studies/zoo/table.csv);
-- the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
-  them among the features, which the shipped calibrator leaves out;
+- the same with 1,000 images without labels, other ones of the training part, and the candidates' agreement on them;
+  without agreement; and with plain agreement, in which all candidates count alike, which the shipped calibrator leaves
+  out;
 - uncalibrated: as `rank --calibrator none` orders them, without and with the unlabelled images.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
@@ -36,7 +37,7 @@ import torch
 
 from flatselect.assessment import Probe, assess
 from flatselect.calibration.calibration_row import CalibrationRow
-from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES
+from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, WEIGHTED_AGREEMENT_FEATURES
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset, gather_images
@@ -78,11 +79,19 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     base = "FashionMNIST" if options.cifar10 is None else "CIFAR10"
+    labelled = [name for name in FEATURE_NAMES if "unlabeled" not in name]
     usual = [name for name in FEATURE_NAMES if name not in AGREEMENT_FEATURES]
-    predictors = [
-        _fit_on_other_data_sets(base, names, options.estimator)
-        for names in ([name for name in usual if "unlabeled" not in name], usual, FEATURE_NAMES)
-    ]
+    without = [name for name in usual if name not in WEIGHTED_AGREEMENT_FEATURES]
+    plain = [name for name in FEATURE_NAMES if name not in WEIGHTED_AGREEMENT_FEATURES]
+    predictors = {
+        name: _fit_on_other_data_sets(base, features, options.estimator)
+        for name, features in (
+            ("flatselect", labelled),
+            ("flatselect, unlabelled", usual),
+            ("flatselect, no agreement", without),
+            ("flatselect, plain agreement", plain),
+        )
+    }
     lost: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.first, options.first + options.repetitions):
@@ -106,7 +115,7 @@ def _fit_on_other_data_sets(base: str, names: Sequence[str], estimator: str) -> 
 
 def _pick(
     trainings: dict[tuple[str, int], dict[str, Any]],
-    predictors: list[GapPredictor],
+    predictors: dict[str, GapPredictor],
     tested: np.ndarray,
     options: argparse.Namespace,
 ) -> Iterator[tuple[str, int, float]]:
@@ -126,23 +135,20 @@ def _pick(
     classes = np.array([trainings["all", n]["unlabeled_classes"] for n in range(N_CANDIDATES)])
     with_agreement = {
         n: dataclasses.replace(measured[n], companions=measured[n].companions | companions)
-        for n, companions in enumerate(make_agreement_companions(classes))
+        for n, companions in enumerate(make_agreement_companions(classes, [m.train_score for m in measured.values()]))
     }
-    pick = best(lambda number: with_agreement[number].companions["unlabeled_agreement"])
-    yield "agreement", pick, float(tested[pick])
+    for name, companion in (("plain", "unlabeled_agreement"), ("weighted", "unlabeled_weighted_agreement")):
+        pick = best(lambda number, companion=companion: with_agreement[number].companions[companion])
+        yield f"{name} agreement", pick, float(tested[pick])
     pick = best(lambda number: (measured[number].train_score, -measured[number].train_loss))
     yield "training accuracy", pick, float(tested[pick])
     for name, known in (("uncalibrated", measured), ("uncalibrated, unlabelled", with_agreement)):
         pick = min(range(N_CANDIDATES), key=lambda number, known=known: order_uncalibrated(known[number]))
         yield name, pick, float(tested[pick])
 
-    for name, predictor, known in (
-        ("flatselect", predictors[0], measured),
-        ("flatselect, unlabelled", predictors[1], measured),
-        ("flatselect, and agreement", predictors[2], with_agreement),
-    ):
-        predictions = predictor.predict_many([known[n] for n in range(N_CANDIDATES)])
-        pick = best(lambda n, p=predictions, known=known: known[n].train_score - p[n].predicted_test_gap)
+    for name, predictor in predictors.items():
+        predictions = predictor.predict_many([with_agreement[n] for n in range(N_CANDIDATES)])
+        pick = best(lambda n, p=predictions: measured[n].train_score - p[n].predicted_test_gap)
         yield name, pick, float(tested[pick])
 
 

@@ -318,7 +318,7 @@ def test_unlabelled_images_need_no_labels(runs, networks, digits):
     found = RANK.run_json(*arguments)
     assert all(c["rank"] for c in found["checkpoints"])
     shown = RANK.run(*arguments).stdout
-    assert "uncalibrated: in the order of the mean of agreement with the others on unlabelled images" in shown
+    assert "uncalibrated: in the order of the mean of weighted agreement with the others on unlabelled images" in shown
     assert "agreement" in shown.splitlines()[0] + shown.splitlines()[1]
     (file, *_) = Path("cache/measurements").iterdir()
     kept = json.loads(file.read_text())

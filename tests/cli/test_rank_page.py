@@ -16,7 +16,7 @@ def describe(calibrator, digits):
 
 def test_the_shipped_ones_groups_are_settings(digits):
     said = describe(choose_calibrator("shipped"), digits)
-    assert said.startswith("shipped: ensemble on 600 rows of 120 settings, each with several networks, SHA-256 ")
+    assert said.startswith("shipped: ensemble on 750 rows of 150 settings, each with several networks, SHA-256 ")
 
 
 @pytest.mark.parametrize(

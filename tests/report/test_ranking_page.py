@@ -68,8 +68,9 @@ def test_the_plot_shows_scores_with_their_intervals_best_first():
     [
         ({}, "accuracy on disturbed training images", (0.8125 + 0.7654 + 0.6) / 3),
         (
-            {"unlabeled_agreement": 0.8765},
-            "the mean of agreement with the others on unlabelled images and accuracy on disturbed training images",
+            {"unlabeled_weighted_agreement": 0.8765},
+            "the mean of weighted agreement with the others on unlabelled images and accuracy on disturbed training "
+            "images",
             (0.8765 + (0.8125 + 0.7654 + 0.6) / 3) / 2,
         ),
     ],

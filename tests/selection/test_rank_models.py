@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from flatselect.data.normalization import compute_mean_std
 from flatselect.errors import CalibrationError, DataError, ModelError
 from flatselect.models.factories import build_model
 from flatselect.selection import measuring
-from flatselect.selection.agreement import compute_agreement
+from flatselect.selection.agreement import make_agreement_companions
 from flatselect.training.evaluation import evaluate
 
 
@@ -160,6 +161,7 @@ def test_unlabelled_images_add_what_the_networks_say_of_them(models, digits):
     assert "unlabeled_confidence" in companions["a"]
     (alone,) = flatselect.rank({"a": same["a"]}, digits, calibrator="none", unlabeled=[images[:50]]).candidates
     assert "unlabeled_agreement" not in alone.measurement.companions
+    assert "unlabeled_weighted_agreement" not in alone.measurement.companions
 
 
 @pytest.mark.parametrize("calibrator", ["none", "shipped"])
@@ -180,13 +182,37 @@ def test_a_copy_changes_nothing_for_the_others_and_is_named(models, digits, cali
     assert [c.path for c in turned.broken] == [last]
 
 
-def test_agreement_is_the_mean_over_the_other_networks():
+def test_agreement_is_the_mean_over_the_other_networks_by_how_well_they_fit():
     classes = torch.randint(0, 3, (5, 40), generator=torch.Generator().manual_seed(0)).numpy()
-    expected = [
-        sum(float((row == other).mean()) for j, other in enumerate(classes) if j != i) / 4
-        for i, row in enumerate(classes)
-    ]
-    assert compute_agreement(classes) == pytest.approx(expected)
+    shares = (classes[:, None] == classes).mean(2)
+    scores = np.array([0.02, 0.4, 0.7, 0.95, 1.0])
+    companions = make_agreement_companions(classes, scores.tolist())
+    for i, own in enumerate(companions):
+        others = [j for j in range(5) if j != i]
+        weights = np.maximum(scores[others], 0.1) ** 8  # one that knows nothing counts as one that knows a tenth
+        assert own["unlabeled_agreement"] == pytest.approx(shares[i, others].mean())
+        expected = float(np.average(shares[i, others], weights=weights))
+        assert own["unlabeled_weighted_agreement"] == pytest.approx(expected, rel=1e-6)
+    for name in ("unlabeled_agreement", "unlabeled_weighted_agreement"):
+        mean = np.mean([own[name] for own in companions])
+        assert [own[f"{name}_lead"] for own in companions] == pytest.approx([own[name] - mean for own in companions])
+
+
+def test_the_crowd_of_hardly_trained_networks_is_outvoted():
+    """Three networks share a simple mistake; the two that fit their training images do not."""
+    classes = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 1, 2, 3, 0], [0, 1, 2, 3, 1]])
+    companions = make_agreement_companions(classes, [0.4, 0.4, 0.4, 0.99, 0.98])
+    plain, weighted = (
+        [own[name] for own in companions] for name in ("unlabeled_agreement", "unlabeled_weighted_agreement")
+    )
+    assert max(plain) == plain[0]
+    assert max(weighted) == weighted[3]
+
+
+def test_networks_that_know_nothing_agree_as_any_do():
+    classes = np.array([[0, 1], [0, 1], [1, 1]])
+    companions = make_agreement_companions(classes, [0.0, 0.0, 0.0])
+    assert [own["unlabeled_weighted_agreement"] for own in companions] == pytest.approx([0.75, 0.75, 0.5])
 
 
 @pytest.mark.parametrize(
