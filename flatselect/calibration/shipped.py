@@ -1,8 +1,8 @@
 """The calibrator that comes with the package, so that checkpoints can be ranked before there is one of one's own.
 
 It is fitted on the networks of studies/zoo: small CNNs on digits, MNIST, Fashion-MNIST and CIFAR-10. On other images
-its ranking may be worth something; its scores are a guess, and `Prediction.extrapolation` says where it has seen nothing
-alike.
+its ranking may be worth something; its scores are a guess, and `Prediction.extrapolation` says where it has seen
+nothing alike.
 """
 
 import functools
