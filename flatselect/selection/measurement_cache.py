@@ -17,7 +17,7 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 # To be raised where the same network on the same images is measured otherwise, or kept in another form.
-SCHEMA = 3
+SCHEMA = 4
 _PACKAGES = ("flatselect", "torch", "torchvision", "timm")
 
 

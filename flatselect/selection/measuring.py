@@ -15,6 +15,7 @@ from flatselect.data.splits import draw_stratified
 from flatselect.errors import FlatselectError, ModelError, UnsupportedHeadError
 from flatselect.flatness.model_state import check_weights_finite, undisturbed_evaluation
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
+from flatselect.measures.pixel_kernel import MOST_KERNEL_IMAGES, measure_pixel_kernel
 from flatselect.records import EpochMeasurement
 
 DEFAULT_PROBE_IMAGES = 1024
@@ -34,6 +35,7 @@ class Evidence:
         train_set: What the networks were trained on, or a sample of it by class.
         n_train_images: Images in the whole training set.
         probe: Some of them, on the device.
+        pixel_kernel: What `measure_pixel_kernel` says of the training set.
         unlabeled: Images from where the network will be used, normalised, on the device, (n_unlabeled, channels,
             height, width).
     """
@@ -41,6 +43,7 @@ class Evidence:
     train_set: Dataset
     n_train_images: int
     probe: Probe
+    pixel_kernel: dict[str, float]
     unlabeled: Tensor | None = None
 
     @classmethod
@@ -66,7 +69,9 @@ class Evidence:
         if n > MOST_TRAIN_IMAGES:
             sample = train_set.subset(draw_stratified(train_set.labels, MOST_TRAIN_IMAGES, seed))
         probe = Probe.draw(train_set, n_probe_images or DEFAULT_PROBE_IMAGES, seed, device)
-        return cls(sample, n, probe, None if unlabeled is None else unlabeled.to(device))
+        pixels = Probe.draw(train_set, MOST_KERNEL_IMAGES, seed, "cpu")
+        pixel_kernel = measure_pixel_kernel(pixels.images, pixels.labels, train_set.n_classes)
+        return cls(sample, n, probe, pixel_kernel, None if unlabeled is None else unlabeled.to(device))
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,12 @@ def measure_network(
         classes = None if evidence.unlabeled is None else _predict_classes(model, evidence.unlabeled, batch_size)
     # Of a network that is only used, nothing may be trainable any more.
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    measurement = replace(measurement, n_train_images=evidence.n_train_images, n_parameters=n_parameters)
+    measurement = replace(
+        measurement,
+        n_train_images=evidence.n_train_images,
+        n_parameters=n_parameters,
+        companions=measurement.companions | evidence.pixel_kernel,
+    )
     return MeasuredNetwork(measurement, classes, note)
 
 

@@ -43,13 +43,18 @@ _HYPER_PARAMETERS = (
 )
 
 
-def _select(*, extras: bool, unlabeled: bool, flatness: bool) -> tuple[str, ...]:
+def _select(
+    *, extras: bool = True, pixels: bool = True, unlabeled: bool = False, agreement: bool = False, flatness: bool = True
+) -> tuple[str, ...]:
     return tuple(
         name
         for name in FEATURE_NAMES
         if (extras or not any(extra in name for extra in _EXTRAS))
+        and (pixels or "pixel_kernel" not in name)
         and (unlabeled or "unlabeled" not in name)
+        and (agreement or name not in WEIGHTED_AGREEMENT_FEATURES)
         and (flatness or name not in FLATNESS_FEATURES)
+        and name not in AGREEMENT_FEATURES
     )
 
 
@@ -62,18 +67,12 @@ class Predicted(NamedTuple):
 
 FEATURE_SETS = {
     "train score, loss": ("log_train_loss", "train_score", "train_score_power_8"),
-    "one pass, no flatness": _select(extras=False, unlabeled=False, flatness=False),
-    "one pass": _select(extras=False, unlabeled=False, flatness=True),
-    "extras, no flatness": _select(extras=True, unlabeled=False, flatness=False),
-    "extras": _select(extras=True, unlabeled=False, flatness=True),
-    "extras, unlabelled": tuple(
-        name
-        for name in _select(extras=True, unlabeled=True, flatness=True)
-        if name not in (*AGREEMENT_FEATURES, *WEIGHTED_AGREEMENT_FEATURES)
-    ),
-    "and agreement": tuple(
-        name for name in _select(extras=True, unlabeled=True, flatness=True) if name not in AGREEMENT_FEATURES
-    ),
+    "one pass": _select(extras=False, pixels=False),
+    "extras": _select(pixels=False),
+    "pixels, no flatness": _select(flatness=False),
+    "pixels": _select(),
+    "pixels, unlabelled": _select(unlabeled=True),
+    "and agreement": _select(unlabeled=True, agreement=True),
 }
 
 
@@ -114,7 +113,7 @@ def main() -> None:
                     own = np.array([n.base == base for n in zoo])
                     of_base = tested[own], environments[own], predicted.is_covered[own]
                     _print_quality(f"  {base}", name, (scores - predicted.gaps)[own], *of_base)
-            if left_out == "environment" and name.startswith("extras"):
+            if left_out == "environment" and name in ("pixels", "and agreement"):
                 adjusted = predicted.gaps + _estimate_offsets(gaps - predicted.gaps, environments)
                 _print_quality(left_out, "  knowing four gaps", scores - adjusted, tested, environments)
     if options.rivals:

@@ -45,6 +45,7 @@ from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.data.splits import split_holdout
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
+from flatselect.measures.pixel_kernel import MOST_KERNEL_IMAGES, measure_pixel_kernel
 from flatselect.models.factories import build_model
 from flatselect.ranking.uncalibrated import order_uncalibrated
 from flatselect.records import EpochMeasurement
@@ -96,9 +97,10 @@ def main() -> None:
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.first, options.first + options.repetitions):
         trainings = _train_all(options, repetition)
+        kernel = _measure_pixels(options, repetition)
         on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
         tested = np.array([training["test_score"] for training in on_all])
-        for name, pick, score in _pick(trainings, predictors, tested, options):
+        for name, pick, score in _pick(trainings, kernel, predictors, tested, options):
             accuracy.setdefault(name, []).append(score)
             lost.setdefault(name, []).append(float(tested.max()) - score)
             print(f"repetition {repetition} {name}: candidate {pick}, test accuracy {score:.4f}", flush=True)
@@ -115,6 +117,7 @@ def _fit_on_other_data_sets(base: str, names: Sequence[str], estimator: str) -> 
 
 def _pick(
     trainings: dict[tuple[str, int], dict[str, Any]],
+    kernel: dict[str, float],
     predictors: dict[str, GapPredictor],
     tested: np.ndarray,
     options: argparse.Namespace,
@@ -131,7 +134,8 @@ def _pick(
     if options.folds:
         pick = best(lambda number: sum(trainings[f"fold {k}", number]["validation_score"] for k in range(5)))
         yield "5-fold, retrained", pick, float(tested[pick])
-    measured = {n: EpochMeasurement.from_dict(trainings["all", n]["measurement"]) for n in range(N_CANDIDATES)}
+    alone = (EpochMeasurement.from_dict(trainings["all", n]["measurement"]) for n in range(N_CANDIDATES))
+    measured = {n: dataclasses.replace(m, companions=m.companions | kernel) for n, m in enumerate(alone)}
     classes = np.array([trainings["all", n]["unlabeled_classes"] for n in range(N_CANDIDATES)])
     with_agreement = {
         n: dataclasses.replace(measured[n], companions=measured[n].companions | companions)
@@ -150,6 +154,12 @@ def _pick(
         predictions = predictor.predict_many([with_agreement[n] for n in range(N_CANDIDATES)])
         pick = best(lambda n, p=predictions: measured[n].train_score - p[n].predicted_test_gap)
         yield name, pick, float(tested[pick])
+
+
+def _measure_pixels(options: argparse.Namespace, repetition: int) -> dict[str, float]:
+    images = load_training_set(_make_config(options).data, seed=repetition)
+    sample = Probe.draw(images, MOST_KERNEL_IMAGES, repetition, "cpu")
+    return measure_pixel_kernel(sample.images, sample.labels, images.n_classes)
 
 
 def _name_share(share: float) -> str:
