@@ -55,16 +55,12 @@ FEATURE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "unlabeled_threshold_score": "share of unlabelled images surer than the least sure training images (ATC)",
         "unlabeled_agreement": "mean share of unlabelled images on which another candidate predicts the same class",
         "unlabeled_agreement_lead": "unlabeled_agreement less its mean over all candidates",
-        "unlabeled_weighted_agreement": "unlabeled_agreement, the others weighted by train_score to the 8th power",
-        "unlabeled_weighted_agreement_lead": "unlabeled_weighted_agreement less its mean over all candidates",
     }
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(FEATURE_DEFINITIONS)
 FLATNESS_FEATURES: tuple[str, ...] = ("log_relative_gap_flatness", "log_temperature_flat_ratio")
-# What they mean depends on who the other candidates are: a fit on some lists of candidates is wrong about others. It is
-# less so where those who fit their training images count most.
+# What they mean depends on who the other candidates are: a fit on some lists of candidates is wrong about others.
 AGREEMENT_FEATURES: tuple[str, ...] = ("unlabeled_agreement", "unlabeled_agreement_lead")
-WEIGHTED_AGREEMENT_FEATURES: tuple[str, ...] = ("unlabeled_weighted_agreement", "unlabeled_weighted_agreement_lead")
 
 # Features that are a companion as it is, and those that are its logarithm.
 _COMPANIONS = (
@@ -73,7 +69,6 @@ _COMPANIONS = (
     *("pixel_kernel_accuracy", "pixel_kernel_squared_error"),
     *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_threshold_score"),
     *AGREEMENT_FEATURES,
-    *WEIGHTED_AGREEMENT_FEATURES,
 )
 _LOGARITHMS = (
     *("temperature_flat_ratio", "gini", "logit_variance", "head_frobenius_norm", "feature_norm", "n_classes"),

@@ -11,6 +11,7 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 AGREEMENT = "unlabeled_agreement"
+LEAD = "unlabeled_agreement_lead"
 WEIGHTED_AGREEMENT = "unlabeled_weighted_agreement"
 # What does not fit its own training images says little: such networks share simple mistakes. At a tenth a network knows
 # no more than that, and lower weights would be lost in rounding.
@@ -40,26 +41,23 @@ def add_agreement(networks: Sequence[MeasuredNetwork]) -> list[EpochMeasurement]
 
 
 def make_agreement_companions(classes: Classes, train_scores: Sequence[float]) -> list[dict[str, float]]:
-    """Four companions of each of at least two networks.
+    """Three companions of each of at least two networks.
 
     `unlabeled_agreement` is the share of unlabelled images on which a network and another predict the same class, mean
-    over the others. `unlabeled_weighted_agreement` is the mean weighted by the 8th power of the others' accuracy on
-    their training images (of at least a tenth). With `_lead`, each less its mean over all networks.
+    over the others; `unlabeled_agreement_lead` is this less the mean of all networks; `unlabeled_weighted_agreement` is
+    the mean weighted by the 8th power of the others' accuracy on their training images (of at least a tenth).
 
     Args:
         classes: Predicted, (n_networks, n_images).
         train_scores: Accuracies of the networks on their training images.
     """
-    weights = np.maximum(train_scores, _LEAST_SCORE) ** _WEIGHT_POWER
-    companions: list[dict[str, float]] = [{} for _ in classes]
-    for name, agreements in (
-        (AGREEMENT, compute_agreement(classes, np.ones(len(classes)))),
-        (WEIGHTED_AGREEMENT, compute_agreement(classes, weights)),
-    ):
-        mean = sum(agreements) / len(agreements)
-        for own, agreement in zip(companions, agreements, strict=True):
-            own |= {name: agreement, f"{name}_lead": agreement - mean}
-    return companions
+    plain = compute_agreement(classes, np.ones(len(classes)))
+    weighted = compute_agreement(classes, np.maximum(train_scores, _LEAST_SCORE) ** _WEIGHT_POWER)
+    mean = sum(plain) / len(plain)
+    return [
+        {AGREEMENT: own, LEAD: own - mean, WEIGHTED_AGREEMENT: own_weighted}
+        for own, own_weighted in zip(plain, weighted, strict=True)
+    ]
 
 
 def compute_agreement(classes: Classes, weights: Weights) -> list[float]:

@@ -21,12 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
-from flatselect.calibration.features import (
-    AGREEMENT_FEATURES,
-    FEATURE_NAMES,
-    FLATNESS_FEATURES,
-    WEIGHTED_AGREEMENT_FEATURES,
-)
+from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, FLATNESS_FEATURES
 from flatselect.calibration.gap_calibrator import GapCalibrator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "studies" / "zoo"))
@@ -44,7 +39,7 @@ _HYPER_PARAMETERS = (
 
 
 def _select(
-    *, extras: bool = True, pixels: bool = True, unlabeled: bool = False, agreement: bool = False, flatness: bool = True
+    *, extras: bool = True, pixels: bool = True, unlabeled: bool = False, flatness: bool = True
 ) -> tuple[str, ...]:
     return tuple(
         name
@@ -52,7 +47,6 @@ def _select(
         if (extras or not any(extra in name for extra in _EXTRAS))
         and (pixels or "pixel_kernel" not in name)
         and (unlabeled or "unlabeled" not in name)
-        and (agreement or name not in WEIGHTED_AGREEMENT_FEATURES)
         and (flatness or name not in FLATNESS_FEATURES)
         and name not in AGREEMENT_FEATURES
     )
@@ -72,7 +66,6 @@ FEATURE_SETS = {
     "pixels, no flatness": _select(flatness=False),
     "pixels": _select(),
     "pixels, unlabelled": _select(unlabeled=True),
-    "and agreement": _select(unlabeled=True, agreement=True),
 }
 
 
@@ -113,7 +106,7 @@ def main() -> None:
                     own = np.array([n.base == base for n in zoo])
                     of_base = tested[own], environments[own], predicted.is_covered[own]
                     _print_quality(f"  {base}", name, (scores - predicted.gaps)[own], *of_base)
-            if left_out == "environment" and name in ("pixels", "and agreement"):
+            if left_out == "environment" and name in ("pixels", "pixels, unlabelled"):
                 adjusted = predicted.gaps + _estimate_offsets(gaps - predicted.gaps, environments)
                 _print_quality(left_out, "  knowing four gaps", scores - adjusted, tested, environments)
     if options.rivals:
@@ -199,7 +192,7 @@ def _print_rivals(zoo: Sequence[ZooNetwork], tested: Array, gaps: Array, environ
                 *("head_tic", "davies_bouldin", "augmentation_accuracy", "mixup_accuracy", "noise_accuracy"),
                 *("sam_sharpness", "hessian_trace_of_all", "pyhessian_trace", "spectral_alpha", "weightwatcher_alpha"),
                 *("unlabeled_confidence", "unlabeled_nuclear_norm"),
-                *("unlabeled_agreement", "unlabeled_weighted_agreement"),
+                "unlabeled_agreement",
             )
         },
     }

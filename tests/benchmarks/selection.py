@@ -9,9 +9,8 @@ lot from the search space of studies/fashion_mnist.toml) and other seeds. Ways t
 - training accuracy, ties by training loss: train on all;
 - flatselect: train on all, pick by predicted test score; the calibrator is fitted on the zoo's networks of the *other*
   data sets (studies/zoo/table.csv);
-- the same with 1,000 images without labels, other ones of the training part, and the candidates' agreement on them;
-  without agreement; and with plain agreement, in which all candidates count alike, which the shipped calibrator leaves
-  out;
+- the same with 1,000 images without labels, other ones of the training part; and with the candidates' agreement on
+  them among the features, which the shipped calibrator leaves out;
 - uncalibrated: as `rank --calibrator none` orders them, without and with the unlabelled images.
 
 Regret is the best test accuracy among the 16 networks trained on all images, less the pick's. Trainings are kept in
@@ -37,7 +36,7 @@ import torch
 
 from flatselect.assessment import Probe, assess
 from flatselect.calibration.calibration_row import CalibrationRow
-from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES, WEIGHTED_AGREEMENT_FEATURES
+from flatselect.calibration.features import AGREEMENT_FEATURES, FEATURE_NAMES
 from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import Dataset, gather_images
@@ -82,15 +81,12 @@ def main() -> None:
     base = "FashionMNIST" if options.cifar10 is None else "CIFAR10"
     labelled = [name for name in FEATURE_NAMES if "unlabeled" not in name]
     usual = [name for name in FEATURE_NAMES if name not in AGREEMENT_FEATURES]
-    without = [name for name in usual if name not in WEIGHTED_AGREEMENT_FEATURES]
-    plain = [name for name in FEATURE_NAMES if name not in WEIGHTED_AGREEMENT_FEATURES]
     predictors = {
         name: _fit_on_other_data_sets(base, features, options.estimator)
         for name, features in (
             ("flatselect", labelled),
             ("flatselect, unlabelled", usual),
-            ("flatselect, no agreement", without),
-            ("flatselect, plain agreement", plain),
+            ("flatselect, and agreement", FEATURE_NAMES),
         )
     }
     lost: dict[str, list[float]] = {}

@@ -37,8 +37,6 @@ COMPANIONS = {
     "unlabeled_threshold_score": 0.8,
     "unlabeled_agreement": 0.75,
     "unlabeled_agreement_lead": -0.05,
-    "unlabeled_weighted_agreement": 0.85,
-    "unlabeled_weighted_agreement_lead": 0.05,
 }
 MEASUREMENT = EpochMeasurement(
     epoch=3,
@@ -93,8 +91,6 @@ def test_every_feature_of_a_whole_measurement():
         "unlabeled_threshold_score": 0.8,
         "unlabeled_agreement": 0.75,
         "unlabeled_agreement_lead": -0.05,
-        "unlabeled_weighted_agreement": 0.85,
-        "unlabeled_weighted_agreement_lead": 0.05,
     }
     assert make_features(MEASUREMENT) == pytest.approx(expected)
     assert tuple(expected) == FEATURE_NAMES == tuple(make_features(MEASUREMENT))
