@@ -61,6 +61,10 @@ class Predicted(NamedTuple):
 
 FEATURE_SETS = {
     "train score, loss": ("log_train_loss", "train_score", "train_score_power_8"),
+    "train score, pixels": (
+        *("log_train_loss", "train_score", "train_score_power_8"),
+        *(name for name in FEATURE_NAMES if "pixel_kernel" in name),
+    ),
     "one pass": _select(extras=False, pixels=False),
     "extras": _select(pixels=False),
     "pixels, no flatness": _select(flatness=False),
