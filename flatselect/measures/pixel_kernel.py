@@ -1,5 +1,7 @@
 """How hard a training set is, as told by a classifier that is not trained: kernel ridge regression on its pixels."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,7 +15,7 @@ _LARGEST_SIDE = 32
 _PLACES = 9
 
 
-def measure_pixel_kernel(images: Tensor, labels: Tensor, n_classes: int) -> dict[str, float]:
+def measure_pixel_kernel(batches: Iterable[tuple[Tensor, Tensor]], n_classes: int) -> dict[str, float]:
     """Accuracy and squared error of kernel ridge regression on pixels, each image left out in turn.
 
     With K = exp(−‖x − x'‖²/m), m the median of the squared distances, A = (K + 0.1·I)⁻¹ and targets Y, one-hot labels
@@ -25,27 +27,32 @@ def measure_pixel_kernel(images: Tensor, labels: Tensor, n_classes: int) -> dict
     a property of the set: all networks that are trained on it share it.
 
     Args:
-        images: Normalised, (n_images, channels, height, width); those larger than 32 pixels are averaged down to it.
-        labels: (n_images,).
+        batches: Normalised images, (n_images, channels, height, width), of which those larger than 32 pixels are
+            averaged down to it; and labels, (n_images,). All together at most some `MOST_KERNEL_IMAGES`.
         n_classes: C.
 
     Returns:
         `pixel_kernel_accuracy`, `pixel_kernel_squared_error` (mean over images of the squared distance to Y_i); nothing
         for fewer than two images.
     """
+    reduced = [(_shrink(images).flatten(1).double(), labels.cpu()) for images, labels in batches]
+    pixels, labels = (torch.cat(parts) for parts in zip(*reduced, strict=True))
     n_images = len(labels)
     if n_images < 2:
         return {}
-    height, width = (min(side, _LARGEST_SIDE) for side in images.shape[2:])
-    pixels = functional.adaptive_avg_pool2d(images.detach().cpu().float(), (height, width)).flatten(1).double()
     distances = torch.cdist(pixels, pixels).square()
     median = distances[~torch.eye(n_images, dtype=torch.bool)].median().clamp_min(torch.finfo(torch.float64).tiny)
     inverse = torch.linalg.inv(torch.exp(-distances / median) + _RIDGE * torch.eye(n_images, dtype=torch.float64))
-    targets = functional.one_hot(labels.cpu(), n_classes).double() - 1 / n_classes
+    targets = functional.one_hot(labels, n_classes).double() - 1 / n_classes
     residuals = (inverse @ targets) / inverse.diagonal()[:, None]
-    is_right = (targets - residuals).argmax(1) == labels.cpu()
+    is_right = (targets - residuals).argmax(1) == labels
     error = residuals.square().sum(1).mean().item()
     return {
         "pixel_kernel_accuracy": is_right.double().mean().item(),
         "pixel_kernel_squared_error": round(error, _PLACES),
     }
+
+
+def _shrink(images: Tensor) -> Tensor:
+    height, width = (min(side, _LARGEST_SIDE) for side in images.shape[2:])
+    return functional.adaptive_avg_pool2d(images.detach().cpu().float(), (height, width))

@@ -21,6 +21,8 @@ from flatselect.records import EpochMeasurement
 DEFAULT_PROBE_IMAGES = 1024
 # Accuracy on as many is known to 0.004 at worst, and a pass over a million would take longer than all else.
 MOST_TRAIN_IMAGES = 20_000
+# A batch for the kernel on pixels, which are few in the end: large images would not all fit.
+_READ_AT_ONCE = 256
 # One backward pass for each takes as long as hundreds of forward passes.
 _MOST_CLASSES_BY_NAME = 100
 
@@ -69,8 +71,8 @@ class Evidence:
         if n > MOST_TRAIN_IMAGES:
             sample = train_set.subset(draw_stratified(train_set.labels, MOST_TRAIN_IMAGES, seed))
         probe = Probe.draw(train_set, n_probe_images or DEFAULT_PROBE_IMAGES, seed, device)
-        pixels = Probe.draw(train_set, MOST_KERNEL_IMAGES, seed, "cpu")
-        pixel_kernel = measure_pixel_kernel(pixels.images, pixels.labels, train_set.n_classes)
+        some = train_set.subset(draw_stratified(train_set.labels, min(n, MOST_KERNEL_IMAGES), seed))
+        pixel_kernel = measure_pixel_kernel(some.batches(_READ_AT_ONCE, "cpu"), train_set.n_classes)
         return cls(sample, n, probe, pixel_kernel, None if unlabeled is None else unlabeled.to(device))
 
 

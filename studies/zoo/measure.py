@@ -98,7 +98,7 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
     with torch.no_grad():
         predictions = model(unlabeled).argmax(1).tolist()
     sample = Probe.draw(train, MOST_KERNEL_IMAGES, environment.number, "cpu")
-    kernel = measure_pixel_kernel(sample.images, sample.labels, train.n_classes)
+    kernel = measure_pixel_kernel([(sample.images, sample.labels)], train.n_classes)
     values = measured.to_dict()
     for name in ("epoch", "measure_seconds", "train_seconds", "holdout_score", "holdout_loss", "n_holdout_images"):
         values.pop(name)

@@ -155,7 +155,7 @@ def _pick(
 def _measure_pixels(options: argparse.Namespace, repetition: int) -> dict[str, float]:
     images = load_training_set(_make_config(options).data, seed=repetition)
     sample = Probe.draw(images, MOST_KERNEL_IMAGES, repetition, "cpu")
-    return measure_pixel_kernel(sample.images, sample.labels, images.n_classes)
+    return measure_pixel_kernel([(sample.images, sample.labels)], images.n_classes)
 
 
 def _name_share(share: float) -> str:

@@ -33,36 +33,40 @@ def fit_without_each(images: torch.Tensor, labels: torch.Tensor, n_classes: int)
 def test_each_image_is_predicted_by_the_others_alone(digits):
     images, labels = digits
     said = fit_without_each(images, labels, 10)
-    found = measure_pixel_kernel(images, labels, 10)
+    found = measure_pixel_kernel([(images, labels)], 10)
     targets = functional.one_hot(labels, 10).double() - 0.1
     assert found["pixel_kernel_accuracy"] == pytest.approx((said.argmax(1) == labels).double().mean().item())
     error = (said - targets).square().sum(1).mean().item()
     assert found["pixel_kernel_squared_error"] == pytest.approx(error, abs=1e-8)
     assert tuple(found) == PIXEL_KERNEL_NAMES
+    batches = list(zip(images.split(25), labels.split(25), strict=True))
+    assert measure_pixel_kernel(batches, 10) == found
 
 
 def test_wrong_labels_and_noise_lower_it_and_the_order_of_images_does_not(digits):
     images, labels = digits
-    clean = measure_pixel_kernel(images, labels, 10)
+    clean = measure_pixel_kernel([(images, labels)], 10)
     generator = torch.Generator().manual_seed(0)
     wrong = torch.where(torch.rand(60, generator=generator) < 0.3, (labels + 1) % 10, labels)
     noisy = images + 3 * torch.randn(images.shape, generator=generator)
-    for harder in (measure_pixel_kernel(images, wrong, 10), measure_pixel_kernel(noisy, labels, 10)):
+    for harder in (measure_pixel_kernel([(images, wrong)], 10), measure_pixel_kernel([(noisy, labels)], 10)):
         assert harder["pixel_kernel_accuracy"] < clean["pixel_kernel_accuracy"] - 0.1
         assert harder["pixel_kernel_squared_error"] > clean["pixel_kernel_squared_error"]
     order = torch.randperm(60, generator=generator)
-    assert measure_pixel_kernel(images[order], labels[order], 10) == pytest.approx(clean, abs=1e-8)
-    assert measure_pixel_kernel(-2 * images + 1, labels, 10) == pytest.approx(clean, abs=1e-6)  # distances only scale
+    assert measure_pixel_kernel([(images[order], labels[order])], 10) == pytest.approx(clean, abs=1e-8)
+    assert measure_pixel_kernel([(-2 * images + 1, labels)], 10) == pytest.approx(
+        clean, abs=1e-6
+    )  # distances only scale
 
 
 def test_large_images_are_averaged_down(digits):
     images, labels = digits
     larger = images.repeat_interleave(8, 2).repeat_interleave(8, 3)  # 64×64
     middle = images.repeat_interleave(4, 2).repeat_interleave(4, 3)  # 32×32
-    assert measure_pixel_kernel(larger, labels, 10) == measure_pixel_kernel(middle, labels, 10)
+    assert measure_pixel_kernel([(larger, labels)], 10) == measure_pixel_kernel([(middle, labels)], 10)
 
 
 def test_sets_that_say_nothing():
-    assert measure_pixel_kernel(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64), 2) == {}
-    same = measure_pixel_kernel(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]), 2)
+    assert measure_pixel_kernel([(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))], 2) == {}
+    same = measure_pixel_kernel([(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]))], 2)
     assert same["pixel_kernel_accuracy"] == 0  # of the three others, two are of the other class
