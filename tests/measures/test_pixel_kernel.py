@@ -54,9 +54,8 @@ def test_wrong_labels_and_noise_lower_it_and_the_order_of_images_does_not(digits
         assert harder["pixel_kernel_squared_error"] > clean["pixel_kernel_squared_error"]
     order = torch.randperm(60, generator=generator)
     assert measure_pixel_kernel([(images[order], labels[order])], 10) == pytest.approx(clean, abs=1e-8)
-    assert measure_pixel_kernel([(-2 * images + 1, labels)], 10) == pytest.approx(
-        clean, abs=1e-6
-    )  # distances only scale
+    scaled = measure_pixel_kernel([(-2 * images + 1, labels)], 10)
+    assert scaled == pytest.approx(clean, abs=1e-6)
 
 
 def test_large_images_are_averaged_down(digits):
