@@ -6,9 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-PIXEL_KERNEL_NAMES = ("pixel_kernel_accuracy", "pixel_kernel_squared_error")
-# Images it takes: with as many it takes a second or two.
-MOST_KERNEL_IMAGES = 2000
 _RIDGE = 0.1
 _LARGEST_SIDE = 32
 # Decimal places: what is left of the order in which threads add up goes.
@@ -28,7 +25,7 @@ def measure_pixel_kernel(batches: Iterable[tuple[Tensor, Tensor]], n_classes: in
 
     Args:
         batches: Normalised images, (n_images, channels, height, width), of which those larger than 32 pixels are
-            averaged down to it; and labels, (n_images,). All together at most some `MOST_KERNEL_IMAGES`.
+            averaged down to it; and labels, (n_images,). Two thousand take a second or two; time grows with n³.
         n_classes: C.
 
     Returns:

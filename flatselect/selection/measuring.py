@@ -15,13 +15,14 @@ from flatselect.data.splits import draw_stratified
 from flatselect.errors import FlatselectError, ModelError, UnsupportedHeadError
 from flatselect.flatness.model_state import check_weights_finite, undisturbed_evaluation
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
-from flatselect.measures.pixel_kernel import MOST_KERNEL_IMAGES, measure_pixel_kernel
+from flatselect.measures.pixel_kernel import measure_pixel_kernel
 from flatselect.records import EpochMeasurement
 
 DEFAULT_PROBE_IMAGES = 1024
 # Accuracy on as many is known to 0.004 at worst, and a pass over a million would take longer than all else.
 MOST_TRAIN_IMAGES = 20_000
-# A batch for the kernel on pixels, which are few in the end: large images would not all fit.
+# For the kernel on pixels: with as many it takes a second or two. Read in batches, as large images would not all fit.
+_MOST_KERNEL_IMAGES = 2000
 _READ_AT_ONCE = 256
 # One backward pass for each takes as long as hundreds of forward passes.
 _MOST_CLASSES_BY_NAME = 100
@@ -37,7 +38,7 @@ class Evidence:
         train_set: What the networks were trained on, or a sample of it by class.
         n_train_images: Images in the whole training set.
         probe: Some of them, on the device.
-        pixel_kernel: What `measure_pixel_kernel` says of the training set.
+        pixel_kernel: What `measure_training_pixels` says of the training set.
         unlabeled: Images from where the network will be used, normalised, on the device, (n_unlabeled, channels,
             height, width).
     """
@@ -71,9 +72,20 @@ class Evidence:
         if n > MOST_TRAIN_IMAGES:
             sample = train_set.subset(draw_stratified(train_set.labels, MOST_TRAIN_IMAGES, seed))
         probe = Probe.draw(train_set, n_probe_images or DEFAULT_PROBE_IMAGES, seed, device)
-        some = train_set.subset(draw_stratified(train_set.labels, min(n, MOST_KERNEL_IMAGES), seed))
-        pixel_kernel = measure_pixel_kernel(some.batches(_READ_AT_ONCE, "cpu"), train_set.n_classes)
-        return cls(sample, n, probe, pixel_kernel, None if unlabeled is None else unlabeled.to(device))
+        return cls(
+            sample,
+            n,
+            probe,
+            measure_training_pixels(train_set, seed),
+            None if unlabeled is None else unlabeled.to(device),
+        )
+
+
+def measure_training_pixels(train_set: Dataset, seed: int) -> dict[str, float]:
+    """`measure_pixel_kernel` of at most 2,000 training images, drawn by class: a function of the set and the seed."""
+    n_images = min(len(train_set), _MOST_KERNEL_IMAGES)
+    some = train_set.subset(draw_stratified(train_set.labels, n_images, seed))
+    return measure_pixel_kernel(some.batches(_READ_AT_ONCE, "cpu"), train_set.n_classes)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from flatselect.assessment import Probe, assess
 from flatselect.errors import FlatselectError
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
-from flatselect.measures.pixel_kernel import MOST_KERNEL_IMAGES, measure_pixel_kernel
 from flatselect.selection.agreement import make_agreement_companions
+from flatselect.selection.measuring import measure_training_pixels
 from flatselect.training.checkpoint import load_checkpoint
 
 N_PROBE = 1024
@@ -97,8 +97,6 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
     model.eval()
     with torch.no_grad():
         predictions = model(unlabeled).argmax(1).tolist()
-    sample = Probe.draw(train, MOST_KERNEL_IMAGES, environment.number, "cpu")
-    kernel = measure_pixel_kernel([(sample.images, sample.labels)], train.n_classes)
     values = measured.to_dict()
     for name in ("epoch", "measure_seconds", "train_seconds", "holdout_score", "holdout_loss", "n_holdout_images"):
         values.pop(name)
@@ -115,7 +113,7 @@ def measure_network(environment: Environment, number: int, path: Path, train: An
         "n_test_images": stored["n_test_images"],
         **{key: value for key, value in values.items() if key != "companions"},
         **values["companions"],
-        **kernel,
+        **measure_training_pixels(train, environment.number),
         **measure_rivals(model, probe.images, probe.labels, seed=0),
         "unlabeled_predictions": predictions,
     }

@@ -59,12 +59,10 @@ class Predicted(NamedTuple):
     is_covered: npt.NDArray[np.bool_]
 
 
+_OF_TRAINING = ("log_train_loss", "train_score", "train_score_power_8")
 FEATURE_SETS = {
-    "train score, loss": ("log_train_loss", "train_score", "train_score_power_8"),
-    "train score, pixels": (
-        *("log_train_loss", "train_score", "train_score_power_8"),
-        *(name for name in FEATURE_NAMES if "pixel_kernel" in name),
-    ),
+    "train score, loss": _OF_TRAINING,
+    "train score, pixels": (*_OF_TRAINING, *(name for name in FEATURE_NAMES if "pixel_kernel" in name)),
     "one pass": _select(extras=False, pixels=False),
     "extras": _select(pixels=False),
     "pixels, no flatness": _select(flatness=False),
@@ -95,9 +93,10 @@ def main() -> None:
     print(f"{'left out':16s} {'features':24s}   MAE  Spearman Kendall within regret coverage worst environment's MAE")
     tested = scores - gaps
     _print_quality("nothing", "train score", scores, tested, environments)
-    bases = sorted({network.base for network in zoo})
-    for base in bases:
-        own = np.array([network.base == base for network in zoo])
+    of_bases = {
+        base: np.array([network.base == base for network in zoo]) for base in sorted({network.base for network in zoo})
+    }
+    for base, own in of_bases.items():
         _print_quality(f"  {base}", "train score", scores[own], tested[own], environments[own])
     for left_out, folds in schemes.items():
         for name, features in FEATURE_SETS.items():
@@ -106,8 +105,7 @@ def main() -> None:
             predicted = _predict(zoo, features, folds, environments, options.estimator, clusters)
             _print_quality(left_out, name, scores - predicted.gaps, tested, environments, predicted.is_covered)
             if left_out == "data set":
-                for base in bases:
-                    own = np.array([n.base == base for n in zoo])
+                for base, own in of_bases.items():
                     of_base = tested[own], environments[own], predicted.is_covered[own]
                     _print_quality(f"  {base}", name, (scores - predicted.gaps)[own], *of_base)
             if left_out == "environment" and name in ("pixels", "pixels, unlabelled"):
@@ -195,8 +193,7 @@ def _print_rivals(zoo: Sequence[ZooNetwork], tested: Array, gaps: Array, environ
                 *("temperature_flat_ratio", "mean_confidence", "margin_q10", "last_linear_flatness_normalized"),
                 *("head_tic", "davies_bouldin", "augmentation_accuracy", "mixup_accuracy", "noise_accuracy"),
                 *("sam_sharpness", "hessian_trace_of_all", "pyhessian_trace", "spectral_alpha", "weightwatcher_alpha"),
-                *("unlabeled_confidence", "unlabeled_nuclear_norm"),
-                "unlabeled_agreement",
+                *("unlabeled_confidence", "unlabeled_nuclear_norm", "unlabeled_agreement"),
             )
         },
     }

@@ -44,12 +44,12 @@ from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.data.splits import split_holdout
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
-from flatselect.measures.pixel_kernel import MOST_KERNEL_IMAGES, measure_pixel_kernel
 from flatselect.models.factories import build_model
 from flatselect.ranking.uncalibrated import order_uncalibrated
 from flatselect.records import EpochMeasurement
 from flatselect.search_space import Candidate, suggest
 from flatselect.selection.agreement import make_agreement_companions
+from flatselect.selection.measuring import measure_training_pixels
 from flatselect.study_file import load_study_file
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
@@ -93,7 +93,8 @@ def main() -> None:
     accuracy: dict[str, list[float]] = {}
     for repetition in range(options.first, options.first + options.repetitions):
         trainings = _train_all(options, repetition)
-        kernel = _measure_pixels(options, repetition)
+        images = load_training_set(_make_config(options).data, seed=repetition)
+        kernel = measure_training_pixels(images, repetition)
         on_all = [trainings["all", number] for number in range(N_CANDIDATES)]
         tested = np.array([training["test_score"] for training in on_all])
         for name, pick, score in _pick(trainings, kernel, predictors, tested, options):
@@ -150,12 +151,6 @@ def _pick(
         predictions = predictor.predict_many([with_agreement[n] for n in range(N_CANDIDATES)])
         pick = best(lambda n, p=predictions: measured[n].train_score - p[n].predicted_test_gap)
         yield name, pick, float(tested[pick])
-
-
-def _measure_pixels(options: argparse.Namespace, repetition: int) -> dict[str, float]:
-    images = load_training_set(_make_config(options).data, seed=repetition)
-    sample = Probe.draw(images, MOST_KERNEL_IMAGES, repetition, "cpu")
-    return measure_pixel_kernel([(sample.images, sample.labels)], images.n_classes)
 
 
 def _name_share(share: float) -> str:
