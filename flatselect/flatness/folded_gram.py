@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Columns of a block: products with fewer are slow.
+# Columns of a block, for each thread: products with fewer are slow.
 _BLOCK_SIZE = 96
 
 
@@ -22,7 +22,8 @@ class FoldedGram:
 
     def __init__(self, rows: Tensor):
         """Takes rows X, (J, d)."""
-        self.block_size = size = max(_BLOCK_SIZE, -(-len(rows) // 8))
+        n_threads = torch.get_num_threads() if rows.device.type == "cpu" else 1
+        self.block_size = size = max(_BLOCK_SIZE * n_threads, -(-len(rows) // 8))
         self._blocks: list[tuple[slice, Tensor]] = []
         for start in range(0, len(rows), size):
             columns = slice(start, min(start + size, len(rows)))

@@ -10,7 +10,7 @@ from flatselect.errors import UnsupportedHeadError
 from flatselect.flatness.patches import LayerGeometry
 from flatselect.flatness.tail import TailPass
 from flatselect.flatness.tail_graph import has_custom_function
-from flatselect.flatness.tail_structure import is_plain
+from flatselect.flatness.tail_structure import TailStructure
 from flatselect.records import Exactness
 
 # Relative to the largest slope of a channel: what rounding may leave of a zero.
@@ -74,7 +74,8 @@ def find_channel_features(tail: TailPass, i: int, geometry: LayerGeometry) -> Te
     is_seen = largest > 0
     strongest = slopes.abs().transpose(0, 1).flatten(1).argmax(1, keepdim=True)  # (J, 1)
     is_clear = slopes.abs() > 0.01 * largest[:, None]
-    if not bool(is_seen.any()) and not is_plain(features.grad_fn):  # a gate that a gain of 0 hides would be missed
+    # A gate that a gain of 0 hides would be missed.
+    if not bool(is_seen.any()) and not TailStructure.of(features.grad_fn).is_plain:
         return "mixed"
 
     base = _DIGIT_BASE if tolerance < 1e-3 else 2  # what half precision can tell apart

@@ -152,14 +152,14 @@ def _is_global_pooling(node: Node) -> bool:
     return n_axes > 2 and axes >= set(range(2, n_axes))
 
 
-def read_reduced_axes(node: Node) -> tuple[set[int], int]:
+def read_reduced_axes(node: Node) -> tuple[frozenset[int], int]:
     """The axes that a sum or a mean goes over, and how many there are; none where it is neither, or keeps no shape."""
     if not node.name().startswith(("MeanBackward1", "SumBackward1")):
-        return set(), 0
+        return frozenset(), 0
     n_axes = len(node._saved_self_sym_sizes)  # type: ignore[attr-defined]
     # Autograd keeps -1 as 2^64 - 1.
     axes = {axis - 2**64 * (axis >= 2**63) for axis in node._saved_dim}  # type: ignore[attr-defined]
-    return {axis % n_axes for axis in axes}, n_axes
+    return frozenset(axis % n_axes for axis in axes), n_axes
 
 
 def find_weights_used_outside(

@@ -16,7 +16,7 @@ from flatselect.flatness.layer_weights import LayerWeights
 from flatselect.flatness.model_state import check_finite
 from flatselect.flatness.separability import find_exactness, follow_features
 from flatselect.flatness.tail import TailPass, choose_slope_factor
-from flatselect.flatness.tail_structure import describe_structure, is_piecewise_linear, is_plain
+from flatselect.flatness.tail_structure import TailStructure
 from flatselect.measures.softmax_split import SoftmaxSplit
 
 
@@ -91,7 +91,7 @@ class TailReduction:
         ]
         self._head_rows: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._shapes = [layer.input_shapes for layer in head.layers]
-        self._structure: tuple[object, ...] | None = None
+        self._structure = TailStructure(())
 
     def record(self, tail: TailPass) -> TailRecord:
         """Takes from a pass what its closed forms need, and holds what was found of the tail against its images.
@@ -99,18 +99,16 @@ class TailReduction:
         Raises:
             UnsupportedHeadError: A layer does not run once on every image, or not as it did where the head was found.
         """
-        is_changed = self._check_runs(tail)
+        # Other images or another size may take another way, even through a tail that multiplies no numbers.
+        is_changed = self._check_runs(tail) | self._follow_structure(tail)
         self._check_exactness(tail)
         slopes: list[Tensor | None] = [None for _ in self._layers]
         n_positions = max(output[0].numel() // output.shape[1] for output in tail.layer_outputs)
         factor = choose_slope_factor(n_positions, tail.features.dtype)
         if any(self.is_closed):
             of_all = tail.differentiate(tail.features, torch.full_like(tail.features, factor))
-            # Other images or another size may take another way, even through a tail that multiplies no numbers.
-            structure = describe_structure(tail.features.grad_fn, tail.layer_outputs)
-            if is_changed or structure != self._structure or not is_plain(tail.features.grad_fn):
+            if is_changed or not self._structure.is_plain:
                 self._check_channels(tail, of_all, factor)
-            self._structure = structure
             for i, is_closed in enumerate(self.is_closed):
                 if is_closed:
                     (slopes[i],) = of_all[i]
@@ -187,10 +185,18 @@ class TailReduction:
                 self.is_closed[i], self.exactness[i] = False, "gauss_newton"
         return is_changed
 
+    def _follow_structure(self, tail: TailPass) -> bool:
+        """Whether the tail is built otherwise than it last was."""
+        structure = TailStructure.of(tail.end.grad_fn, tail.layer_outputs)
+        if structure == self._structure:
+            return False
+        self._structure = structure
+        return True
+
     def _check_exactness(self, tail: TailPass) -> None:
         """Holds it against these images that tails are piecewise linear, of which few were seen under noise."""
         claimed = [i for i, exactness in enumerate(self.exactness) if exactness == "hessian"]
-        if claimed and not is_piecewise_linear(tail.end.grad_fn):
+        if claimed and not self._structure.is_piecewise_linear:
             self.exactness = find_exactness(tail, claimed)
 
     def _check_channels(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:

@@ -6,9 +6,10 @@ CHUNK_ELEMENTS = 2**22
 
 
 def iterate_chunks(n_images: int, n_elements: int, n_held: int | None = None) -> list[slice]:
-    """Cuts a set so that about `n_held` numbers are held at once, `n_elements` an image; at least one image.
+    """Cuts a set so that at most `n_held` numbers are held at once, `n_elements` an image; at least one image.
 
-    By default `CHUNK_ELEMENTS` are held.
+    By default `CHUNK_ELEMENTS` are held. The pieces are about equal, so that no call is spent on a few images.
     """
-    size = max(1, (n_held or CHUNK_ELEMENTS) // max(1, n_elements))
-    return [slice(start, min(start + size, n_images)) for start in range(0, n_images, size)]
+    largest = max(1, (n_held or CHUNK_ELEMENTS) // max(1, n_elements))
+    n_chunks = -(-n_images // largest)
+    return [slice(i * n_images // n_chunks, (i + 1) * n_images // n_chunks) for i in range(n_chunks)]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flatselect.flatness.tail_structure import is_piecewise_linear, is_plain
+from flatselect.flatness.tail_structure import TailStructure
 
 WEIGHT = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -64,7 +64,7 @@ def has_second_derivative(function: Callable[[Tensor], Tensor]) -> bool:
 @pytest.mark.parametrize("name", PIECEWISE_LINEAR)
 def test_what_is_linear_but_for_kinks(name: str) -> None:
     x = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
-    assert is_piecewise_linear(PIECEWISE_LINEAR[name](x).grad_fn)
+    assert TailStructure.of(PIECEWISE_LINEAR[name](x).grad_fn).is_piecewise_linear
     assert not has_second_derivative(PIECEWISE_LINEAR[name])
 
 
@@ -73,6 +73,7 @@ def test_what_is_linear_but_for_kinks(name: str) -> None:
 def test_what_may_be_curved(name: str) -> None:
     x = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
     output = CURVED[name](x)
-    assert not is_piecewise_linear(output.grad_fn)
-    assert not is_plain(output.grad_fn)
+    structure = TailStructure.of(output.grad_fn)
+    assert not structure.is_piecewise_linear
+    assert not structure.is_plain
     assert has_second_derivative(CURVED[name]) or name == "written in Python"
