@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from flatselect.calibration.gap_predictor import GapPredictor
-from flatselect.cli.checkpoint_model import make_origin
+from flatselect.cli.checkpoint_description import make_origin
 from flatselect.cli.opening import open_referred_study
 from flatselect.errors import CalibrationError, ConfigError
 from flatselect.selection.calibrator import Calibrator, choose_calibrator

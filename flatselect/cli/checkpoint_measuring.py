@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from flatselect.cli.checkpoint_description import describe_checkpoint
 from flatselect.cli.checkpoint_list import ListedCheckpoint
 from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
@@ -19,8 +20,6 @@ from flatselect.cli.checkpoint_model import (
     choose_architecture,
     describe_other_images,
     find_n_classes,
-    find_origin,
-    find_training_constants,
 )
 from flatselect.cli.measured_images import use_training_constants
 from flatselect.cli.option_words import in_words_of_options
@@ -125,18 +124,21 @@ class CheckpointMeasurer:
     def _measure(self, listed: ListedCheckpoint) -> MeasuredNetwork:
         settings = self.settings
         file = read_weight_file(listed.path)
-        architecture = choose_architecture(listed.path, file, listed.model_name, listed.model_args)
-        check_training_images(file, self.train_set)
-        evidence = self._draw_evidence(None if settings.has_given_constants else find_training_constants(file))
-        n_classes = settings.n_classes or find_n_classes(file, architecture) or self.train_set.n_classes
+        described = describe_checkpoint(file)
+        architecture = choose_architecture(listed.path, described, listed.model_name, listed.model_args)
+        check_training_images(described, self.train_set)
+        constants = None if described is None or settings.has_given_constants else described.constants
+        evidence = self._draw_evidence(constants)
+        n_classes = settings.n_classes or find_n_classes(described, architecture) or self.train_set.n_classes
         model = build_from_checkpoint(listed.path, file, architecture, self.train_set.input_shape, n_classes)
         model.to(settings.device)
         layer = None if settings.layer is None else find_module_name(model, settings.layer)
         measured = measure_network(
             model, evidence, layer=layer, batch_size=settings.batch_size, device=torch.device(settings.device)
         )
-        notes = [measured.note, describe_other_images(file, self.train_set)]
-        return dataclasses.replace(measured, note="; ".join(filter(None, notes)) or None, origin=find_origin(file))
+        notes = [measured.note, describe_other_images(described, self.train_set)]
+        note = "; ".join(filter(None, notes)) or None
+        return dataclasses.replace(measured, note=note, origin=None if described is None else described.origin)
 
     def _draw_evidence(self, trained_with: tuple[Constants, Constants] | None) -> Evidence:
         train_set = use_training_constants(self.train_set, trained_with)

@@ -9,11 +9,11 @@ import click
 import torch
 from torch import nn
 
+from flatselect.cli.checkpoint_description import describe_checkpoint
 from flatselect.cli.checkpoint_model import (
     build_from_checkpoint,
     choose_architecture,
     find_n_classes,
-    find_training_constants,
     parse_model_args,
 )
 from flatselect.cli.measure_output import print_measurement
@@ -93,7 +93,8 @@ def measure(
     constants, args, place = parse_constants(mean, std), parse_model_args(model_args), find_device(device)
     checkpoint = str(find_weight_file(checkpoint))
     file = read_weight_file(checkpoint)
-    architecture = choose_architecture(checkpoint, file, model_name, args)
+    described = describe_checkpoint(file)
+    architecture = choose_architecture(checkpoint, described, model_name, args)
     with in_words_of_options():
         images = load_measured_images(
             data,
@@ -101,12 +102,12 @@ def measure(
             seed=seed,
             mean=constants[0],
             std=constants[1],
-            trained_with=find_training_constants(file),
+            trained_with=None if described is None else described.constants,
             root=data_root,
             download=download,
             image_size=image_size,
         )
-        n_classes = classes or find_n_classes(file, architecture) or images.n_classes
+        n_classes = classes or find_n_classes(described, architecture) or images.n_classes
         model = build_from_checkpoint(checkpoint, file, architecture, images.sample.input_shape, n_classes)
         model.to(place)
         options = _choose_layers(model, layer)

@@ -19,7 +19,7 @@ def network_options(command: Command) -> Command:
             "--model",
             "model_name",
             metavar="SPEC",
-            help="cnn, torchvision:NAME, timm:NAME or module:function; exported models say it.",
+            help="cnn, torchvision:NAME, timm:NAME or module:function; checkpoints of flatselect say it.",
         ),
         click.option("--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable."),
         click.option(

@@ -42,6 +42,8 @@ Examples:
   The same with images from where the network will be used, which need no labels:
     flatselect rank runs/*.pt --model cnn --model-arg width=32 --data digits \\
         --unlabeled arrays:new.npz
+  The trials that a search left, which say which networks they are:
+    flatselect rank digits-checkpoints/ --data digits
   Networks of several kinds; the CSV's columns are path, model and args (a JSON object):
     flatselect rank --manifest networks.csv --data folder:photos --image-size 224
   With the calibrator of a search, or one in a file; for programs; as a page:

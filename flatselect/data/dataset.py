@@ -87,6 +87,11 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def describe_training_set(dataset: Dataset) -> dict[str, Any]:
+    """What is kept beside networks of the images that they were trained on: `describe_dataset`, mean and std."""
+    return {**describe_dataset(dataset), "mean": dataset.mean, "std": dataset.std}
+
+
 def gather_images(dataset: Dataset, device: Device) -> tuple[Tensor, Tensor]:
     """All images of a set that has some, in order, as one tensor, and their labels.
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from flatselect.config import StudyConfig
-from flatselect.data.dataset import Dataset, describe_dataset
+from flatselect.data.dataset import Dataset, describe_training_set
 from flatselect.errors import SearchError
 from flatselect.search.telling import list_directions, name_metrics
 from flatselect.store.driver_lock import hold_lock
@@ -53,7 +53,7 @@ def open_or_create_study(config: StudyConfig, dataset: Dataset) -> OpenStudy:
     """
     url = config.study.storage
     assert url is not None, "load_study_file fills in the storage"
-    data = {**describe_dataset(dataset), "mean": dataset.mean, "std": dataset.std}
+    data = describe_training_set(dataset)
     engine = make_engine(url)
     patience = Patience(config.study.storage_timeout)
     # Two drivers may start at once: only one makes the tables and the study.

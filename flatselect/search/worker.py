@@ -13,7 +13,7 @@ from torch import nn
 
 from flatselect.assessment import Probe, assess
 from flatselect.config import StudyConfig
-from flatselect.data.dataset import Dataset, gather_images
+from flatselect.data.dataset import Dataset, describe_training_set, gather_images
 from flatselect.data.splits import split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head_search import find_head
@@ -156,6 +156,7 @@ class _TrialInTraining:
             {
                 "identity": self._identity(),
                 "candidate": {"model": self._candidate.model, "model_args": self._candidate.model_args},
+                "images": describe_training_set(self._train_set),
                 "curve": [measurement.to_dict() for measurement in self._curve],
                 "model": content.pop("model"),
                 "trainer": content,

@@ -252,11 +252,9 @@ def main() -> None:
     if is_suite:
         settings = [replace(setting, model=model, size=size, batches=batches) for model, size, batches in SUITE]
     header = ["network, images", "call", "min s", "median s", "ratio", "of medians", "peak MiB", "ratio"]
-    rows = []
-    for one in settings:
+    for one in settings:  # each with a table of its own, so that what was measured is seen though the rest is stopped
         print(f"running {one}", file=sys.stderr, flush=True)
-        rows += compare(one, repeats, with_memory or is_suite)
-    print_table(header, rows)
+        print_table(header, compare(one, repeats, with_memory or is_suite))
 
 
 if __name__ == "__main__":
