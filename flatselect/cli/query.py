@@ -44,7 +44,8 @@ A condition (--where) compares columns and parameters of the search space with n
 quotes, true and false: = != < <= > >=, in ('a', 'b'), like '%x%', contains 'x', is null, is not
 null; joined by and, or, not and parentheses. A name that is no plain word stands in `backquotes`.
 What is missing (null) fulfils no comparison, and comes last in every order. Columns:
-docs/database.md, or `--limit 1 --json`; and rank, from 1 for the best, where it is named."""
+docs/database.md, or `--limit 1 --json`; where they are named also rank, from 1 for the best, and of
+epochs companion_NAME, which was measured beside flatness (companion_gini)."""
 _EPOCH_COLUMNS = "study,trial,epoch,train_score,relative_gap_flatness,test_gap,predicted_test_score"
 _SHORT_COLUMNS = "study,number,state,model,train_score,relative_gap_flatness,predicted_test_score,audit_test_score"
 

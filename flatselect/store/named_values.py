@@ -1,4 +1,4 @@
-"""What the names in a question mean: columns of a view and parameters of the studies, and of what kind they are."""
+"""What the names in a question mean: columns of a view, companions, parameters of the studies; and of what kind."""
 
 import difflib
 import json
@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    Connection,
     DateTime,
     Double,
     Engine,
@@ -29,19 +30,21 @@ from flatselect.store.engine import run_transaction
 from flatselect.store.view_columns import KEY_COLUMNS, OPTUNA_TRIALS, PARAMS, RANKING
 
 PARAM_PREFIX = "param_"
+COMPANION_PREFIX = "companion_"
 KIND_NAMES = {float: "a number", str: "a text", bool: "true or false", datetime: "a time"}
 _KINDS = {Text: str, Integer: int, BigInteger: int, Double: float, Boolean: bool, DateTime: datetime}
 _NAMELESS = ("params", "companions")  # JSON, which nothing is compared with
 _OTHER_VIEW = {"number": "trial", "trial": "number"}  # the trial's number: in the view of trials, and in that of epochs
 RANK = "rank"  # of no view of trials or epochs, as it takes all trials of a study to know one's: only where asked for
 _MOST_NEAR = 6
+_FEW_EPOCHS = 100  # of a study: all are measured alike, but for trials of before its settings were changed
 _TRIAL_PARAMS = make_table(
     "trial_params", make_column("trial_id"), make_column("param_name"), make_column("distribution_json")
 )
 
 
 class NamedValues:
-    """The columns of a view, the parameters of some studies and the trials' rank, by name.
+    """The columns of a view, the parameters of some studies, companions of epochs and the trials' rank, by name.
 
     Attributes:
         view: Of trials, or of epochs.
@@ -67,11 +70,24 @@ class NamedValues:
         """As `read_parameter_kinds`; read when first asked for."""
         return read_parameter_kinds(self._engine, self._uids)
 
+    @cached_property
+    def companions(self) -> frozenset[str]:
+        """Names of what was measured beside flatness in epochs; none where the view is of trials."""
+        if "companions" not in self.view.c:
+            return frozenset()
+
+        def read(connection: Connection) -> set[str]:
+            of_view = select(self.view.c.companions).order_by(self.view.c.trial_id.desc()).limit(_FEW_EPOCHS)
+            of_studies = [of_view.where(self.view.c.study_uid == uid) for uid in self._uids]
+            return {name for asked in of_studies for row in connection.execute(asked).scalars() for name in row or ()}
+
+        return frozenset(run_transaction(self._engine, read))
+
     def find(self, name: str, wanted: type | None = None) -> ColumnElement[Any]:
-        """The column or parameter of that name.
+        """The column, companion or parameter of that name.
 
         Args:
-            name: As the user wrote it; of a parameter also param_NAME or params.NAME.
+            name: As the user wrote it; of a parameter also param_NAME or params.NAME, of a companion companion_NAME.
             wanted: Of a parameter whose values are of several kinds: str for the texts among them, else the numbers.
 
         Raises:
@@ -80,8 +96,11 @@ class NamedValues:
         if name == RANK:
             self._is_rank_named = True
             return self._ranks.c.rank
-        if self.is_column(name):
+        if self._is_of_view(name):
             return self.view.c[name]
+        if self._is_companion(name):
+            value = self.view.c.companions[name.removeprefix(COMPANION_PREFIX)].as_float()
+            return cast(value, Double)
         if (param := self.find_param(name)) is None:
             raise self._complain(name)
         kind = self.params[param]
@@ -92,8 +111,14 @@ class NamedValues:
         return cast(found, BigInteger) if kind is int else found
 
     def is_column(self, name: str) -> bool:
-        """Whether it is a column of the view or the rank, not a parameter, which may have the same name."""
-        return (name in self.view.c and name not in _NAMELESS) or name == RANK
+        """Whether it is a column of the view, a companion or the rank; not a parameter, which may have that name."""
+        return name == RANK or self._is_of_view(name) or self._is_companion(name)
+
+    def _is_of_view(self, name: str) -> bool:
+        return name in self.view.c and name not in _NAMELESS
+
+    def _is_companion(self, name: str) -> bool:
+        return name.startswith(COMPANION_PREFIX) and name.removeprefix(COMPANION_PREFIX) in self.companions
 
     def find_param(self, name: str) -> str | None:
         """The parameter's own name."""
@@ -117,14 +142,17 @@ class NamedValues:
 
     def _complain(self, name: str) -> StoreError:
         columns = [*list_column_kinds(self.view), RANK]
-        known_names = [*columns, *self.params]
+        if name.startswith(COMPANION_PREFIX) and "companions" not in self.view.c:
+            return StoreError(f"no column or parameter {name!r}: companions are of epochs (--epochs)")
+        companions = [COMPANION_PREFIX + companion for companion in sorted(self.companions)]
+        known_names = [*columns, *companions, *self.params]
         if (other := _OTHER_VIEW.get(name.lower(), "")) in columns:
             near = [other]
         else:
             # A part of a name is how tables head their columns: flatness.
             near = [known for known in known_names if name and name.lower() in known.lower()]
             near = near if 0 < len(near) <= _MOST_NEAR else difflib.get_close_matches(name, known_names, n=3)
-        known = f"columns are {', '.join(columns)}; parameters are {', '.join(self.params) or 'none'}"
+        known = f"columns are {', '.join([*columns, *companions])}; parameters are {', '.join(self.params) or 'none'}"
         return StoreError(
             f"no column or parameter {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else f"; {known}")
         )

@@ -10,7 +10,7 @@ from sqlalchemy import Table, select
 
 from flatselect.errors import StoreError
 from flatselect.store.engine import make_engine, open_transaction
-from flatselect.store.named_values import list_column_kinds, read_parameter_kinds
+from flatselect.store.named_values import COMPANION_PREFIX, list_column_kinds, read_parameter_kinds
 from flatselect.store.study_query import Question, ask, ask_with_kinds
 from flatselect.store.study_reader import StudyReader, find_study, list_studies
 from flatselect.store.view_columns import CURVES, RANKING, TRIALS
@@ -94,8 +94,8 @@ class StudyFrames:
         """As `curves`, without predictions, and with each label-free companion in a column `companion_NAME`."""
         rows = ask(self._reader.engine, [self._reader.study_uid], Question(where=where, of_epochs=True))
         dtypes = {name: dtype for name, dtype in _list_dtypes(CURVES).items() if not _is_predicted(name)}
-        companions = pd.DataFrame([row["companions"] or {} for row in rows], dtype="float64").add_prefix("companion_")
-        return _make_frame(rows, dtypes).join(companions)
+        companions = pd.DataFrame([row["companions"] or {} for row in rows], dtype="float64")
+        return _make_frame(rows, dtypes).join(companions.add_prefix(COMPANION_PREFIX))
 
     def predictions(self) -> pd.DataFrame:
         """One row a trial and epoch of which the latest calibrator says something."""

@@ -210,6 +210,34 @@ def test_epochs(reader):
     assert rows[1]["companions"]["latency_ms"] == 1.5
 
 
+def test_companions_are_columns_of_epochs(reader):
+    def read(**values):
+        return ask(reader.engine, [reader.study_uid], Question(**values, of_epochs=True))
+
+    margins = {
+        (number, measurement.epoch): measurement.companions["margin"]
+        for number, curve in reader.measurements().items()
+        for measurement in curve
+    }
+    assert len({*margins.values()}) > 3
+    rows = read(columns="trial,epoch,companion_margin")
+    assert {(row["trial"], row["epoch"]): row["companion_margin"] for row in rows} == pytest.approx(margins)
+    above = read(where="companion_margin > 0.15 and companion_latency_ms = 1.5", sort="-companion_margin")
+    expected = sorted((margin for margin in margins.values() if margin > 0.15), reverse=True)
+    assert [row["companions"]["margin"] for row in above] == pytest.approx(expected)
+    mean = read(aggregates="avg(companion_margin)")[0]["avg(companion_margin)"]
+    assert mean == pytest.approx(sum(margins.values()) / len(margins))
+    rows, kinds = ask_with_kinds(
+        reader.engine, [reader.study_uid], Question(columns="companion_margin", limit=1, of_epochs=True)
+    )
+    assert (len(rows), kinds) == (1, {"companion_margin": float})
+    for name, near in (("companion_margn", "companion_margin"), ("margin", "companion_margin")):
+        with pytest.raises(StoreError, match=f"no column or parameter '{name}'; did you mean {near}"):
+            read(sort=name)
+    with pytest.raises(StoreError, match="'companion_margin': companions are of epochs"):
+        ask(reader.engine, [reader.study_uid], Question(sort="companion_margin"))
+
+
 def test_ranks_are_those_of_the_ranking(reader):
     ranked = rank_trials(reader.trials(include_audits=False))
     rank = {number: place for place, number in enumerate(ranked, 1)}
