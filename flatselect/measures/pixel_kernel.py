@@ -45,10 +45,13 @@ def measure_pixel_kernel(batches: Iterable[tuple[Tensor, Tensor]], n_classes: in
     distances[distances < _ROUNDING * (norms[:, None] + norms)] = 0
     median = distances[~torch.eye(n_images, dtype=torch.bool)].median().clamp_min(torch.finfo(torch.float64).tiny)
     inverse = torch.linalg.inv(torch.exp(-distances / median) + _RIDGE * torch.eye(n_images, dtype=torch.float64))
-    targets = functional.one_hot(labels, n_classes).double() - 1 / n_classes
+    # What is said of all classes without images is the same: the last column stands for them.
+    present, labels = labels.unique(return_inverse=True)
+    n_of_column = torch.tensor([1] * len(present) + [n_classes - len(present)], dtype=torch.float64)
+    targets = functional.one_hot(labels, len(n_of_column)).double() - 1 / n_classes
     residuals = (inverse @ targets) / inverse.diagonal()[:, None]
-    is_right = (targets - residuals).round(decimals=_PLACES).argmax(1) == labels
-    error = residuals.square().sum(1).mean().item()
+    is_right = (targets - residuals)[:, n_of_column > 0].round(decimals=_PLACES).argmax(1) == labels
+    error = (residuals.square() @ n_of_column).mean().item()
     return {
         "pixel_kernel_accuracy": is_right.double().mean().item(),
         "pixel_kernel_squared_error": round(error, _PLACES),

@@ -87,3 +87,15 @@ def test_where_most_images_are_the_same_one_no_rounding_tells_them_apart(n_other
     assert found["pixel_kernel_accuracy"] == 0
     images, labels = images.flip(0), labels.flip(0)
     assert measure_pixel_kernel([(images + 7.7, labels)], 4) == pytest.approx(found, abs=1e-8)
+
+
+def test_classes_without_images_count_and_take_no_room(digits):
+    """Labels may be numbers of persons or of products, up to a million, of which two thousand are looked at."""
+    images, labels = digits[0], 7 * digits[1] + 3
+    said = fit_without_each(images, labels, 700)
+    found = measure_pixel_kernel([(images, labels)], 700)
+    error = (said - functional.one_hot(labels, 700) + 1 / 700).square().sum(1).mean().item()
+    assert found["pixel_kernel_squared_error"] == pytest.approx(error, abs=1e-8)
+    assert found["pixel_kernel_accuracy"] == pytest.approx((said.argmax(1) == labels).double().mean().item())
+    # As many columns would be 480 GB.
+    assert measure_pixel_kernel([(images, labels)], 10**9) == pytest.approx(found, abs=0.01)
