@@ -17,7 +17,7 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 # To be raised where the same network on the same images is measured otherwise, or kept in another form.
-SCHEMA = 4
+SCHEMA = 5
 _PACKAGES = ("flatselect", "torch", "torchvision", "timm")
 
 

@@ -69,3 +69,33 @@ def test_sets_that_say_nothing():
     assert measure_pixel_kernel([(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))], 2) == {}
     same = measure_pixel_kernel([(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]))], 2)
     assert same["pixel_kernel_accuracy"] == 0  # of the three others, two are of the other class
+
+
+@pytest.mark.parametrize("n_others", [0, 8])
+def test_where_most_images_are_the_same_one_no_rounding_tells_them_apart(n_others):
+    """Of a picture's copies, each is what the others are; of what is like nothing else, nothing is said: class 0."""
+    generator = torch.Generator().manual_seed(0)
+    copies = torch.randn(1, 3, 16, 16, generator=generator).expand(60, -1, -1, -1)
+    images = torch.cat([copies, torch.randn(n_others, 3, 16, 16, generator=generator)])
+    labels = torch.cat([torch.tensor([0, 1, 2, 2, 3, 3]).repeat(10), torch.ones(n_others, dtype=torch.int64)])
+    targets = functional.one_hot(labels, 4).double() - 0.25
+    said = (targets[:60].sum(0) - targets[:60]) / (59 + 0.1)
+    error = torch.cat([said - targets[:60], targets[60:]]).square().sum(1).mean().item()
+    found = measure_pixel_kernel([(images, labels)], 4)
+    assert found["pixel_kernel_squared_error"] == pytest.approx(error, abs=1e-8)
+    # Classes 2 and 3 have as many: of an image of either, the other class has one more.
+    assert found["pixel_kernel_accuracy"] == 0
+    images, labels = images.flip(0), labels.flip(0)
+    assert measure_pixel_kernel([(images + 7.7, labels)], 4) == pytest.approx(found, abs=1e-8)
+
+
+def test_classes_without_images_count_and_take_no_room(digits):
+    """Labels may be numbers of persons or of products, up to a million, of which two thousand are looked at."""
+    images, labels = digits[0], 7 * digits[1] + 3
+    said = fit_without_each(images, labels, 700)
+    found = measure_pixel_kernel([(images, labels)], 700)
+    error = (said - functional.one_hot(labels, 700) + 1 / 700).square().sum(1).mean().item()
+    assert found["pixel_kernel_squared_error"] == pytest.approx(error, abs=1e-8)
+    assert found["pixel_kernel_accuracy"] == pytest.approx((said.argmax(1) == labels).double().mean().item())
+    # As many columns would be 480 GB.
+    assert measure_pixel_kernel([(images, labels)], 10**9) == pytest.approx(found, abs=0.01)
