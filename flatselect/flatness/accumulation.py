@@ -23,9 +23,9 @@ from flatselect.measures import (
     summarise_companions,
 )
 
-# Numbers of passes that wait to be reduced together: 4 MiB in float32. What is left of a small network's pass is so
+# Numbers of passes that wait to be reduced together: 2 MiB in float32. What is left of a small network's pass is so
 # little that calls cost more than what they compute.
-_WAITING_ELEMENTS = 2**20
+_WAITING_ELEMENTS = 2**19
 
 
 class GapFlatness:
