@@ -232,5 +232,7 @@ class PatchProducts:
         n_padded, n_positions = math.prod(geometry.padded_size(size)), math.prod(geometry.output_size(size))
         n_inputs, n_channels = geometry.n_input_channels, geometry.n_output_channels
         if is_gram_cheaper(geometry, size) if use_gram is None else use_gram:
-            return n_inputs * n_padded + n_padded**2 + n_positions**2 + n_channels * n_positions
+            # Zeros around the images add nothing to the Gram of their pixels, and are left out.
+            n_pixels = math.prod(size) if geometry.padding_mode == "zeros" else n_padded
+            return n_inputs * n_pixels + n_pixels**2 + n_positions**2 + 2 * n_channels * n_positions
         return n_inputs * n_padded + geometry.patch_size * (geometry.groups * n_positions + n_channels)

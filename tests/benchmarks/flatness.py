@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import gc
 import multiprocessing
+import os
 import platform
 import sys
 import time
@@ -21,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import torch
 import torchvision
@@ -110,19 +112,27 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def measure_peak_memory(setting: Setting, name: str) -> float:
+def measure_peak_memory(setting: Setting, name: str, *, with_holes: bool = False) -> float:
     """MiB by which one call raises the memory held, at its highest, above model and images; nan where unknown.
 
-    On a CPU each call has a process of its own, as memory that an earlier one freed would hide what the next one takes;
-    and the median of three counts, as small peaks depend on where the heap has holes.
+    On a CPU each call has a process of its own, as memory that an earlier one freed would hide what the next one takes.
+
+    Args:
+        setting: What is run.
+        name: Of the call.
+        with_holes: On a CPU: what the process is given, the holes of its heap included, which differ from process to
+            process (the median of five). Else large arrays are given back as soon as they are freed, so that what is
+            asked for counts, as `torch.cuda.max_memory_allocated` counts it.
     """
     if setting.device.startswith("cuda"):
         return _measure_peak_here(setting, name)
+    limits = {} if with_holes else dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**17))
     peaks: list[float] = []
-    for _ in range(3):
-        # Spawned: a forked process would begin with this one's memory.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            peaks.append(pool.submit(_measure_peak_here, setting, name).result())
+    with patch.dict(os.environ, limits):
+        for _ in range(5 if with_holes else 1):
+            # Spawned: a forked process would begin with this one's memory.
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                peaks.append(pool.submit(_measure_peak_here, setting, name).result())
     return median(peaks)
 
 
@@ -160,7 +170,11 @@ def compare(setting: Setting, repeats: int, with_memory: bool) -> list[list[str]
     calls = make_calls(model, images)
     seconds = time_alternately(calls, images.device, repeats)
     del model, images
-    memory = {name: measure_peak_memory(setting, name) for name in calls if with_memory}
+    of_memory: dict[str, list[str]] = {name: [] for name in calls}
+    for with_holes in (False, True) if with_memory else ():
+        peaks = {name: measure_peak_memory(setting, name, with_holes=with_holes) for name in calls}
+        for name, peak in peaks.items():
+            of_memory[name] += [f"{peak:.1f}", f"{peak / peaks['forward']:.3f}"]
     return [
         [
             f"{setting.model} {setting.size}, {setting.batches} × {setting.batch}",
@@ -169,7 +183,7 @@ def compare(setting: Setting, repeats: int, with_memory: bool) -> list[list[str]
             f"{median(seconds[name]):.4f}",
             f"{min(seconds[name]) / min(seconds['forward']):.3f}",
             f"{median(seconds[name]) / median(seconds['forward']):.3f}",
-            *([f"{memory[name]:.1f}", f"{memory[name] / memory['forward']:.3f}"] if name in memory else []),
+            *of_memory[name],
         ]
         for name in calls
     ]
@@ -251,7 +265,8 @@ def main() -> None:
     settings = [setting]
     if is_suite:
         settings = [replace(setting, model=model, size=size, batches=batches) for model, size, batches in SUITE]
-    header = ["network, images", "call", "min s", "median s", "ratio", "of medians", "peak MiB", "ratio"]
+    header = ["network, images", "call", "min s", "median s", "ratio", "of medians"]
+    header += ["peak MiB", "ratio", "with holes", "ratio"]
     for one in settings:  # each with a table of its own, so that what was measured is seen though the rest is stopped
         print(f"running {one}", file=sys.stderr, flush=True)
         print_table(header, compare(one, repeats, with_memory or is_suite))
