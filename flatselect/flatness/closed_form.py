@@ -14,9 +14,10 @@ from flatselect.measures.softmax_split import SoftmaxSplit
 
 # Numbers held at once while a batch is reduced: 64 MiB in float32.
 _CHUNK_ELEMENTS = 2**24
-# The same on a CPU, where they are read several times and should stay in its cache: of all arrays, and of J×J blocks.
+# The same on a CPU, where they are read several times and should stay in its cache: of all arrays, and, for each
+# thread, of J×J blocks, several images' of which meet one block of the Gram.
 _CACHED_ELEMENTS = 2**20
-_CACHED_BLOCK_ELEMENTS = 2**18
+_CACHED_BLOCK_ELEMENTS = 2**19
 
 
 def compute_closed_form(
@@ -136,7 +137,9 @@ def _contract(gram: FoldedGram, rows: Tensor, left: Tensor, right: Tensor) -> Te
             other = spread if left is right else of_rows * right[chunk].mT[:, None]
             total[chunk] = _contract_rows(gram, spread, other).sum(2, dtype=torch.float64)
         return total
-    n_held = _CACHED_BLOCK_ELEMENTS if rows.device.type == "cpu" else _CHUNK_ELEMENTS
+    n_held = _CHUNK_ELEMENTS
+    if rows.device.type == "cpu":
+        n_held = min(n_held, _CACHED_BLOCK_ELEMENTS * torch.get_num_threads())
     for chunk in iterate_chunks(n_images, n_channels * gram.block_size, n_held):
         for columns, block in gram:
             above = slice(columns.stop)
