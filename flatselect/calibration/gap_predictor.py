@@ -96,6 +96,12 @@ class GapPredictor:
     def choice(self) -> EstimatorChoice:
         return self._artifact.choice or self.calibrator.choice_
 
+    @cached_property
+    def known_features(self) -> frozenset[str]:
+        """Names of the features that it predicts from."""
+        # A feature that is missing in every row is none: a study's own rows name all, measured or not.
+        return frozenset(name for row in self.rows for name, value in row.features.items() if not math.isnan(value))
+
     def predict(self, measurement: EpochMeasurement) -> Prediction:
         """Predicts one measurement.
 
@@ -139,8 +145,7 @@ class GapPredictor:
         Raises:
             CalibrationError: None of its features is named.
         """
-        # A feature that is missing in every row is none: a study's own rows name all, measured or not.
-        known = {name for row in self.rows for name, value in row.features.items() if not math.isnan(value)}
+        known = self.known_features
         kept = known & set(names)
         if kept == known:
             return self

@@ -32,7 +32,13 @@ from flatselect.models.factories import is_own_code
 from flatselect.models.weight_files import read_weight_file
 from flatselect.models.weight_fitting import find_module_name
 from flatselect.selection.measurement_cache import MeasurementCache, make_cache_key
-from flatselect.selection.measuring import Evidence, MeasuredNetwork, describe_failure, measure_network
+from flatselect.selection.measuring import (
+    Evidence,
+    MeasuredNetwork,
+    describe_failure,
+    measure_network,
+    measure_training_pixels,
+)
 from flatselect.selection.worker_pool import WorkerLost, map_in_processes
 
 _MOST_BYTES_IN_MEMORY = 2**30
@@ -114,6 +120,19 @@ class CheckpointMeasurer:
     def _states_of_files(self) -> list[str]:
         sets = (self.train_set, self.unlabeled_set)
         return [images.hash_state() for images in sets if isinstance(images, FolderDataset)]
+
+    def measure_training_pixels(self, cache: MeasurementCache | None) -> dict[str, float]:
+        """`measure_training_pixels` of the training images, from the cache where it was kept."""
+        seed = self.settings.seed
+        key = make_cache_key(
+            {"training_pixels_of": self.train_set.fingerprint, "image_files": self._states_of_files, "seed": seed}
+        )
+        found = None if cache is None else cache.find_companions(key)
+        if found is None:
+            found = measure_training_pixels(self.train_set, seed)
+            if cache is not None:
+                cache.keep_companions(key, found)
+        return found
 
     def hold_images_in_memory(self) -> "CheckpointMeasurer":
         """The same with images that are decoded once, not for each network, as far as there is room."""

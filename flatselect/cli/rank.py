@@ -132,13 +132,13 @@ def rank(
     if len(train_set) > MOST_TRAIN_IMAGES:
         n = len(train_set)
         click.echo(f"training scores are of {MOST_TRAIN_IMAGES} of the {n} images, drawn by class", err=True)
-    measured = _measure(
-        listed,
-        CheckpointMeasurer(train_set, unlabeled_set, settings),
-        None if no_cache else MeasurementCache(find_cache_folder()),
-        partial(_choose_n_workers, workers, place),
-    )
-    ranking = rank_measured(measured, chosen, _find_own_groups(listed, measured, chosen))
+    measurer = CheckpointMeasurer(train_set, unlabeled_set, settings)
+    cache = None if no_cache else MeasurementCache(find_cache_folder())
+    measured = _measure(listed, measurer, cache, partial(_choose_n_workers, workers, place))
+    reads_pixels = chosen is not None and chosen.reads_training_pixels
+    is_any_measured = any(isinstance(network, MeasuredNetwork) for _, network in measured)
+    shared = measurer.measure_training_pixels(cache) if reads_pixels and is_any_measured else {}
+    ranking = rank_measured(measured, chosen, _find_own_groups(listed, measured, chosen), shared)
     _print(ranking, output_format)
     if output is not None:
         from flatselect.report.ranking_page import write_ranking_page  # loads plotly

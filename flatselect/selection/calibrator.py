@@ -37,6 +37,11 @@ class Calibrator:
         document = json.dumps(self.predictor.to_dict(), sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()
 
+    @property
+    def reads_training_pixels(self) -> bool:
+        """Whether a prediction wants what `measure_training_pixels` says of the training set."""
+        return any("pixel_kernel" in name for name in self.predictor.known_features)
+
     def describe(self) -> dict[str, Any]:
         """Plain values: "source", "fingerprint", and what `GapPredictor.describe` says."""
         return {"source": self.source, "fingerprint": self.fingerprint, **self.predictor.describe()}

@@ -17,7 +17,7 @@ from flatselect.records import EpochMeasurement
 from flatselect.selection.measuring import Classes, MeasuredNetwork
 
 # To be raised where the same network on the same images is measured otherwise, or kept in another form.
-SCHEMA = 5
+SCHEMA = 6
 _PACKAGES = ("flatselect", "torch", "torchvision", "timm")
 
 
@@ -53,12 +53,27 @@ class MeasurementCache:
             "note": measured.note,
             "origin": measured.origin,
         }
+        self._write(key, document)
+
+    def _write(self, key: str, document: Mapping[str, object]) -> None:
         text = json.dumps(document)  # Python's JSON, which knows NaN
         try:
             with open_atomic(self._path(key), make_folders=True) as stream:
                 stream.write(text.encode())
         except OSError:  # a full disk, a home that cannot be written
             return
+
+    def find_companions(self, key: str) -> dict[str, float] | None:
+        """Numbers that were kept under the key, by name; None if there are none, or damaged ones."""
+        try:
+            document = json.loads(self._path(key).read_bytes())
+            return {str(name): float(value) for name, value in document["companions"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def keep_companions(self, key: str, companions: Mapping[str, float]) -> None:
+        """Keeps numbers that all networks of one training set share."""
+        self._write(key, {"companions": dict(companions)})
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

@@ -38,7 +38,6 @@ class Evidence:
         train_set: What the networks were trained on, or a sample of it by class.
         n_train_images: Images in the whole training set.
         probe: Some of them, on the device.
-        pixel_kernel: What `measure_training_pixels` says of the training set.
         unlabeled: Images from where the network will be used, normalised, on the device, (n_unlabeled, channels,
             height, width).
     """
@@ -46,7 +45,6 @@ class Evidence:
     train_set: Dataset
     n_train_images: int
     probe: Probe
-    pixel_kernel: dict[str, float]
     unlabeled: Tensor | None = None
 
     @classmethod
@@ -72,17 +70,14 @@ class Evidence:
         if n > MOST_TRAIN_IMAGES:
             sample = train_set.subset(draw_stratified(train_set.labels, MOST_TRAIN_IMAGES, seed))
         probe = Probe.draw(train_set, n_probe_images or DEFAULT_PROBE_IMAGES, seed, device)
-        return cls(
-            sample,
-            n,
-            probe,
-            measure_training_pixels(train_set, seed),
-            None if unlabeled is None else unlabeled.to(device),
-        )
+        return cls(sample, n, probe, None if unlabeled is None else unlabeled.to(device))
 
 
 def measure_training_pixels(train_set: Dataset, seed: int) -> dict[str, float]:
-    """`measure_pixel_kernel` of at most 2,000 training images, drawn by class: a function of the set and the seed."""
+    """`measure_pixel_kernel` of at most 2,000 training images, drawn by class: a function of the set and the seed.
+
+    All networks that were trained on the set share it.
+    """
     n_images = min(len(train_set), _MOST_KERNEL_IMAGES)
     some = train_set.subset(draw_stratified(train_set.labels, n_images, seed))
     return measure_pixel_kernel(some.batches(_READ_AT_ONCE, "cpu"), train_set.n_classes)
@@ -145,12 +140,7 @@ def measure_network(
         classes = None if evidence.unlabeled is None else _predict_classes(model, evidence.unlabeled, batch_size)
     # Of a network that is only used, nothing may be trainable any more.
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    measurement = replace(
-        measurement,
-        n_train_images=evidence.n_train_images,
-        n_parameters=n_parameters,
-        companions=measurement.companions | evidence.pixel_kernel,
-    )
+    measurement = replace(measurement, n_train_images=evidence.n_train_images, n_parameters=n_parameters)
     return MeasuredNetwork(measurement, classes, note)
 
 

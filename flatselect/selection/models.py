@@ -19,6 +19,7 @@ from flatselect.selection.measuring import (
     MeasuredNetwork,
     describe_failure,
     measure_network,
+    measure_training_pixels,
 )
 from flatselect.selection.result import Ranking, rank_measured
 
@@ -85,7 +86,9 @@ def rank(
         except Exception as error:  # noqa: BLE001 - whatever a network of the user's own raises is its own
             return describe_failure(error)
 
-    return rank_measured([(name, measure(model)) for name, model in named.items()], chosen)
+    reads_pixels = chosen is not None and chosen.reads_training_pixels
+    shared = measure_training_pixels(train_set, seed) if reads_pixels else {}
+    return rank_measured([(name, measure(model)) for name, model in named.items()], chosen, shared_companions=shared)
 
 
 def _name_models(models: Models) -> dict[str, nn.Module]:

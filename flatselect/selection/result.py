@@ -55,6 +55,7 @@ def rank_measured(
     networks: Sequence[tuple[str, MeasuredNetwork | str]],
     calibrator: Calibrator | None,
     own_groups: Mapping[str, str] | None = None,
+    shared_companions: Mapping[str, float] | None = None,
 ) -> Ranking:
     """Ranks what was measured. Of files that hold the same network, the first is ranked, and the others say so.
 
@@ -64,6 +65,7 @@ def rank_measured(
         networks: By path or name: what was measured, or why nothing could be.
         calibrator: Predicts; None: see `order_uncalibrated`.
         own_groups: By path or name, the group of the calibrator's rows that were measured on this very network.
+        shared_companions: What is said of the training set, by name: companions of every network.
     """
     originals = _find_originals(networks)
     groups = {originals.get(path, path): group for path, group in (own_groups or {}).items()}
@@ -72,7 +74,10 @@ def rank_measured(
         for path, network in networks
     ]
     measured = [network for _, network in networks if not isinstance(network, str)]
-    measurements = iter(add_agreement(measured))
+    measurements = iter(
+        replace(measurement, companions=measurement.companions | dict(shared_companions or {}))
+        for measurement in add_agreement(measured)
+    )
     candidates = [
         Candidate(path, error=network)
         if isinstance(network, str)

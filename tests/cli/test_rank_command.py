@@ -21,6 +21,7 @@ import flatselect
 from flatselect.cli import checkpoint_measuring, rank
 from flatselect.data.normalization import compute_mean_std
 from flatselect.models import build_model
+from flatselect.selection import measuring
 
 pytestmark = pytest.mark.usefixtures("working_folder", "own_cache")
 
@@ -201,6 +202,7 @@ def test_a_second_call_reads_no_weights_and_says_the_same(runs, calibrator, monk
         raise AssertionError(f"{path} is read again")
 
     monkeypatch.setattr(checkpoint_measuring, "read_weight_file", refuse_to_read)
+    monkeypatch.setattr(checkpoint_measuring, "measure_training_pixels", refuse_to_read)
     done = RANK.run(*arguments, "--json")
     assert json.loads(done.stdout) == first
     assert "3 of 3 checkpoints were measured before" in done.stderr
@@ -235,6 +237,27 @@ def test_changed_weights_are_measured_again_and_a_damaged_cache_is_rewritten(run
         file.write_text(file.read_text()[:100])
     assert RANK.run_json(*arguments)["checkpoints"] == [second]
     assert sorted(len(file.read_text()) > 100 for file in files) == [False, True]
+
+
+def test_the_kernel_on_pixels_is_kept_for_the_calibrators_that_read_it(runs, calibrator, monkeypatch):
+    sets = []
+
+    def measure_training_pixels(train_set, seed):
+        sets.append(len(train_set))
+        return measuring.measure_training_pixels(train_set, seed)
+
+    monkeypatch.setattr(checkpoint_measuring, "measure_training_pixels", measure_training_pixels)
+    arguments = ["runs", *CNN, *DIGITS]
+    RANK.run_json(*arguments, "--calibrator", "none")
+    assert not sets
+    predicted = RANK.run_json(*arguments, "--calibrator", calibrator)["checkpoints"]
+    assert len(sets) == 1
+    assert RANK.run_json(*arguments, "--calibrator", calibrator)["checkpoints"] == predicted
+    assert len(sets) == 1
+    assert RANK.run_json(*arguments, "--calibrator", calibrator, "--no-cache")["checkpoints"] == predicted
+    assert len(sets) == 2
+    RANK.run_json(*arguments, "--calibrator", calibrator, "--seed", "1")
+    assert len(sets) == 3
 
 
 @pytest.mark.end_to_end

@@ -24,6 +24,16 @@ def test_what_is_kept_is_found_and_nothing_else_lies_there(tmp_path):
     assert [path.name for path in cache.folder.iterdir()] == ["a.json"]
 
 
+def test_numbers_of_a_training_set_are_kept_beside_networks(tmp_path):
+    cache = MeasurementCache(tmp_path)
+    cache.keep_companions("set", {"pixel_kernel_accuracy": 0.75})
+    cache.keep("network", MeasuredNetwork(MEASUREMENT))
+    assert cache.find_companions("set") == {"pixel_kernel_accuracy": 0.75}
+    assert cache.find_companions("network") is cache.find_companions("absent") is cache.find("set") is None
+    (tmp_path / "set.json").write_text('{"companions": {"pixel_ker')
+    assert cache.find_companions("set") is None
+
+
 @pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_keeps_nothing_and_stops_nobody(tmp_path):
     cache = MeasurementCache(tmp_path)

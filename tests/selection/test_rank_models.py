@@ -18,6 +18,7 @@ from flatselect.data.normalization import compute_mean_std
 from flatselect.errors import CalibrationError, DataError, ModelError
 from flatselect.models.factories import build_model
 from flatselect.selection import measuring
+from flatselect.selection import models as ranked_models
 from flatselect.selection.agreement import make_agreement_companions
 from flatselect.training.evaluation import evaluate
 
@@ -72,6 +73,26 @@ def test_ranks_by_predicted_test_score(models, digits, predictor):
             measured.companions
         )
         assert (measured.n_train_images, measured.n_probe_images) == (300, 300)
+
+
+def test_the_kernel_on_pixels_is_computed_once_and_only_where_it_is_read(models, digits, predictor, monkeypatch):
+    sets = []
+
+    def measure_training_pixels(train_set, seed):
+        sets.append(train_set)
+        return measuring.measure_training_pixels(train_set, seed)
+
+    monkeypatch.setattr(ranked_models, "measure_training_pixels", measure_training_pixels)
+    ranking = flatselect.rank(models, digits, calibrator=predictor)
+    assert len(sets) == 1
+    expected = measuring.measure_training_pixels(digits, 0)
+    assert expected["pixel_kernel_accuracy"] > 0.8
+    assert all(expected.items() <= candidate.measurement.companions.items() for candidate in ranking.candidates)
+    without = predictor.using([name for name in FEATURE_NAMES if "pixel_kernel" not in name])
+    for calibrator in (without, "none"):
+        ranking = flatselect.rank(models, digits, calibrator=calibrator)
+        assert not any("pixel_kernel_accuracy" in candidate.measurement.companions for candidate in ranking.candidates)
+    assert len(sets) == 1
 
 
 def test_data_may_be_tensors_batches_or_a_dataset(models, digits):
