@@ -82,6 +82,7 @@ QUANTITIES = ("input_channel_flatness", "max_eigenvalue_flatness", "block_traces
     ("name", "options"),
     [
         ("conv_bn_relu", {}),
+        ("one_position", {}),
         ("dense", {}),
         ("groups", {}),
         ("inception", {}),
@@ -122,6 +123,22 @@ def test_every_quantity_equals_brute_force(name: str, options: dict[str, Any]) -
         diagonal += found.diagonal_flatness
     assert measured.diagonal_flatness == pytest.approx(diagonal, rel=1e-12)
     assert measured.to_dict()["layers"][0]["block_traces"] == measured.layers[0].block_traces.tolist()
+
+
+@pytest.mark.parametrize("name", ["one_position", "conv_bn_relu", "gated_pointwise_of_one_position"])
+def test_each_quantity_is_the_same_alone(name: str) -> None:
+    """What else is asked for decides which way the patches are taken, not what comes out."""
+    model, images, _ = make_case(name)
+    together = measure(model, images, quantities=QUANTITIES).layers[0]
+    for quantity in (*QUANTITIES, None):
+        alone = measure(model, images, quantities=() if quantity is None else quantity).layers[0]
+        for value in ("relative_flatness", "hessian_trace", "diagonal_flatness"):
+            assert getattr(alone, value) == pytest.approx(getattr(together, value), rel=1e-12)
+        for other in QUANTITIES:
+            if other == quantity:
+                torch.testing.assert_close(getattr(alone, other), getattr(together, other), rtol=1e-12, atol=1e-15)
+            else:
+                assert getattr(alone, other) is None
 
 
 def test_layers_by_name_and_all_agree() -> None:
