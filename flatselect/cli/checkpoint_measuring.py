@@ -149,7 +149,8 @@ class CheckpointMeasurer:
         constants = None if described is None or settings.has_given_constants else described.constants
         evidence = self._draw_evidence(constants)
         n_classes = settings.n_classes or find_n_classes(described, architecture) or self.train_set.n_classes
-        model = build_from_checkpoint(listed.path, file, architecture, self.train_set.input_shape, n_classes)
+        shape = self.train_set.input_shape
+        model = build_from_checkpoint(listed.path, file, described, architecture, shape, n_classes)
         model.to(settings.device)
         layer = None if settings.layer is None else find_module_name(model, settings.layer)
         measured = measure_network(

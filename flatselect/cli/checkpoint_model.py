@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from flatselect.cli.checkpoint_description import CheckpointDescription, NamedArchitecture, describe_checkpoint
+from flatselect.cli.checkpoint_description import CheckpointDescription, NamedArchitecture
 from flatselect.cli.working_folder import ensure_working_folder_importable
 from flatselect.data.loading import AnySet, is_numbered
 from flatselect.errors import CheckpointError, ConfigError
@@ -50,6 +50,7 @@ def find_n_classes(described: CheckpointDescription | None, architecture: NamedA
 def build_from_checkpoint(
     path: str,
     file: WeightFile,
+    described: CheckpointDescription | None,
     architecture: NamedArchitecture,
     input_shape: tuple[int, int, int],
     n_classes: int,
@@ -59,6 +60,7 @@ def build_from_checkpoint(
     Args:
         path: Of the checkpoint.
         file: What it holds.
+        described: What it says of itself.
         architecture: What `choose_architecture` returned.
         input_shape: Of the images.
         n_classes: Logits.
@@ -68,7 +70,6 @@ def build_from_checkpoint(
         CheckpointError: The weights do not fit it: which, and what might help.
     """
     ensure_working_folder_importable()
-    described = describe_checkpoint(file)
     is_exported = described is not None and described.is_exported and architecture == described.architecture
     if is_exported and n_classes == find_n_classes(described, architecture):
         return load(path, factory=architecture.name)

@@ -108,7 +108,8 @@ def measure(
             image_size=image_size,
         )
         n_classes = classes or find_n_classes(described, architecture) or images.n_classes
-        model = build_from_checkpoint(checkpoint, file, architecture, images.sample.input_shape, n_classes)
+        shape = images.sample.input_shape
+        model = build_from_checkpoint(checkpoint, file, described, architecture, shape, n_classes)
         model.to(place)
         options = _choose_layers(model, layer)
         measurement = _measure(model, images, options, batch_size, place)

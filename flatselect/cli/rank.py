@@ -135,10 +135,8 @@ def rank(
     measurer = CheckpointMeasurer(train_set, unlabeled_set, settings)
     cache = None if no_cache else MeasurementCache(find_cache_folder())
     measured = _measure(listed, measurer, cache, partial(_choose_n_workers, workers, place))
-    reads_pixels = chosen is not None and chosen.reads_training_pixels
-    is_any_measured = any(isinstance(network, MeasuredNetwork) for _, network in measured)
-    shared = measurer.measure_training_pixels(cache) if reads_pixels and is_any_measured else {}
-    ranking = rank_measured(measured, chosen, _find_own_groups(listed, measured, chosen), shared)
+    measure_pixels = partial(measurer.measure_training_pixels, cache)
+    ranking = rank_measured(measured, chosen, measure_pixels, _find_own_groups(listed, measured, chosen))
     _print(ranking, output_format)
     if output is not None:
         from flatselect.report.ranking_page import write_ranking_page  # loads plotly

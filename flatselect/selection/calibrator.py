@@ -38,7 +38,7 @@ class Calibrator:
         return hashlib.sha256(document.encode()).hexdigest()
 
     @property
-    def reads_training_pixels(self) -> bool:
+    def reads_pixels(self) -> bool:
         """Whether a prediction wants what `measure_training_pixels` says of the training set."""
         return any("pixel_kernel" in name for name in self.predictor.known_features)
 

@@ -22,7 +22,7 @@ _PACKAGES = ("flatselect", "torch", "torchvision", "timm")
 
 
 class MeasurementCache:
-    """A folder of JSON files, one for each measurement, named by the SHA-256 of what it depends on.
+    """A folder of JSON files, one for each network or training set, named by the SHA-256 of what it depends on.
 
     What cannot be read counts as absent, and what cannot be written is not kept: the cache is never needed.
     """
@@ -55,14 +55,6 @@ class MeasurementCache:
         }
         self._write(key, document)
 
-    def _write(self, key: str, document: Mapping[str, object]) -> None:
-        text = json.dumps(document)  # Python's JSON, which knows NaN
-        try:
-            with open_atomic(self._path(key), make_folders=True) as stream:
-                stream.write(text.encode())
-        except OSError:  # a full disk, a home that cannot be written
-            return
-
     def find_companions(self, key: str) -> dict[str, float] | None:
         """Numbers that were kept under the key, by name; None if there are none, or damaged ones."""
         try:
@@ -74,6 +66,14 @@ class MeasurementCache:
     def keep_companions(self, key: str, companions: Mapping[str, float]) -> None:
         """Keeps numbers that all networks of one training set share."""
         self._write(key, {"companions": dict(companions)})
+
+    def _write(self, key: str, document: Mapping[str, object]) -> None:
+        text = json.dumps(document)  # Python's JSON, which knows NaN
+        try:
+            with open_atomic(self._path(key), make_folders=True) as stream:
+                stream.write(text.encode())
+        except OSError:  # a full disk, a home that cannot be written
+            return
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

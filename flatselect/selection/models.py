@@ -86,9 +86,8 @@ def rank(
         except Exception as error:  # noqa: BLE001 - whatever a network of the user's own raises is its own
             return describe_failure(error)
 
-    reads_pixels = chosen is not None and chosen.reads_training_pixels
-    shared = measure_training_pixels(train_set, seed) if reads_pixels else {}
-    return rank_measured([(name, measure(model)) for name, model in named.items()], chosen, shared_companions=shared)
+    networks = [(name, measure(model)) for name, model in named.items()]
+    return rank_measured(networks, chosen, lambda: measure_training_pixels(train_set, seed))
 
 
 def _name_models(models: Models) -> dict[str, nn.Module]:

@@ -1,7 +1,7 @@
 """A ranking of networks that are trained already, and how it is made of what was measured."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,8 +54,8 @@ class Ranking:
 def rank_measured(
     networks: Sequence[tuple[str, MeasuredNetwork | str]],
     calibrator: Calibrator | None,
+    measure_pixels: Callable[[], Mapping[str, float]],
     own_groups: Mapping[str, str] | None = None,
-    shared_companions: Mapping[str, float] | None = None,
 ) -> Ranking:
     """Ranks what was measured. Of files that hold the same network, the first is ranked, and the others say so.
 
@@ -64,8 +64,9 @@ def rank_measured(
     Args:
         networks: By path or name: what was measured, or why nothing could be.
         calibrator: Predicts; None: see `order_uncalibrated`.
+        measure_pixels: `measure_training_pixels` of the training set: companions of every network, for a calibrator
+            that reads them.
         own_groups: By path or name, the group of the calibrator's rows that were measured on this very network.
-        shared_companions: What is said of the training set, by name: companions of every network.
     """
     originals = _find_originals(networks)
     groups = {originals.get(path, path): group for path, group in (own_groups or {}).items()}
@@ -74,9 +75,9 @@ def rank_measured(
         for path, network in networks
     ]
     measured = [network for _, network in networks if not isinstance(network, str)]
+    of_pixels = dict(measure_pixels()) if measured and calibrator is not None and calibrator.reads_pixels else {}
     measurements = iter(
-        replace(measurement, companions=measurement.companions | dict(shared_companions or {}))
-        for measurement in add_agreement(measured)
+        replace(measurement, companions=measurement.companions | of_pixels) for measurement in add_agreement(measured)
     )
     candidates = [
         Candidate(path, error=network)

@@ -92,6 +92,8 @@ def test_the_kernel_on_pixels_is_computed_once_and_only_where_it_is_read(models,
     for calibrator in (without, "none"):
         ranking = flatselect.rank(models, digits, calibrator=calibrator)
         assert not any("pixel_kernel_accuracy" in candidate.measurement.companions for candidate in ranking.candidates)
+    (broken,) = flatselect.rank({"no logits": nn.Identity()}, digits, calibrator=predictor).candidates
+    assert broken.error is not None
     assert len(sets) == 1
 
 
