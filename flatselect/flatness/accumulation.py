@@ -86,7 +86,7 @@ class GapFlatness:
             self._kept_logits.append(record.logits.cpu())
             self._kept_features.append(record.features.cpu())
             self._kept_labels += [] if labels is None else [labels.cpu()]
-        if None in record.slopes:  # the graph of this pass is needed
+        if any(slopes is None for slopes in record.slopes):  # the graph of this pass is needed
             self._reduce_waiting()
             self._reduce(record, tail)
             return

@@ -9,6 +9,7 @@ from torch import Tensor
 from flatselect.flatness.folded_gram import FoldedGram
 from flatselect.flatness.layer_values import LayerValues, Quantity
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
+from flatselect.flatness.row_products import multiply_rows
 from flatselect.measures.chunks import iterate_chunks as cut_in_chunks
 from flatselect.measures.softmax_split import SoftmaxSplit
 
@@ -143,22 +144,23 @@ def _contract(gram: FoldedGram, rows: Tensor, left: Tensor, right: Tensor) -> Te
     for chunk in iterate_chunks(n_images, n_channels * gram.block_size, n_held):
         for columns, block in gram:
             above = slice(columns.stop)
-            products = torch.bmm(left[chunk, above], right[chunk, columns].mT)
+            products = torch.bmm(left[chunk, columns], right[chunk, above].mT)
             products *= block
-            of_rows = torch.bmm(rows[chunk, :, above], products)
-            of_rows *= rows[chunk, :, columns]
+            of_rows = torch.bmm(rows[chunk, :, columns], products)
+            of_rows *= rows[chunk, :, above]
             total[chunk] += of_rows.sum(2, dtype=torch.float64)
     return total
 
 
 def _contract_rows(gram: FoldedGram, left: Tensor, right: Tensor) -> Tensor:
     """l·KKᵀ·rᵀ of every row l of one array and r of the other, (…, J) each, where these sum up to a symmetric form."""
-    rows = left.reshape(-1, left.shape[-1])
-    products = torch.empty_like(rows)
+    rows, others = left.flatten(0, -2), right.flatten(0, -2)
+    total = rows.new_zeros(len(rows))
     for columns, block in gram:
-        torch.mm(rows[:, : columns.stop], block, out=products[:, columns])
-    products *= right.reshape(rows.shape)
-    return products.sum(1).view(left.shape[:-1])
+        products = multiply_rows(rows[:, : columns.stop], block)
+        products *= others[:, columns]
+        total += products.sum(1)
+    return total.view(left.shape[:-1])
 
 
 def _sum_input_channels(kernel: Tensor, factor: Tensor, pooled: Tensor, n_offsets: int) -> Tensor:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Columns of a block, for each thread: products with fewer are slow.
-_BLOCK_SIZE = 96
+from flatselect.flatness.row_products import multiply_rows
+
+# Columns of a block: products with fewer are slow.
+_BLOCK_SIZE = 128
 
 
 class FoldedGram:
@@ -22,25 +24,24 @@ class FoldedGram:
 
     def __init__(self, rows: Tensor):
         """Takes rows X, (J, d)."""
-        n_threads = torch.get_num_threads() if rows.device.type == "cpu" else 1
-        self.block_size = size = max(_BLOCK_SIZE * n_threads, -(-len(rows) // 8))
+        self.block_size = size = max(_BLOCK_SIZE, -(-len(rows) // 8))
         self._blocks: list[tuple[slice, Tensor]] = []
         for start in range(0, len(rows), size):
             columns = slice(start, min(start + size, len(rows)))
-            block = rows[: columns.stop] @ rows[columns].mT
-            block.mul_(2).triu_(-start).diagonal(-start).div_(2)
+            block = multiply_rows(rows[columns], rows[: columns.stop])
+            block.mul_(2).tril_(start).diagonal(start).div_(2)
             self._blocks.append((columns, block))
-        self.diagonal = torch.cat([block.diagonal(-columns.start) for columns, block in self._blocks])
+        self.diagonal = torch.cat([block.diagonal(columns.start) for columns, block in self._blocks])
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
-        """Slices of columns from `start` to `stop`, and the folded Gram there: its first `stop` rows."""
+        """Slices of columns from `start` to `stop`, and these of the folded Gram, transposed: (columns, `stop`)."""
         return iter(self._blocks)
 
     def unfold(self) -> Tensor:
         """G itself, (J, J)."""
         gram = torch.diag(self.diagonal)
         for columns, block in self._blocks:
-            half = block.triu(1 - columns.start) / 2
-            gram[: columns.stop, columns] += half
-            gram[columns, : columns.stop] += half.mT
+            half = block.tril(columns.start - 1) / 2
+            gram[columns, : columns.stop] += half
+            gram[: columns.stop, columns] += half.mT
         return gram

@@ -162,6 +162,6 @@ def test_folded_gram(n_rows: int) -> None:
     gram, folded = rows @ rows.mT, FoldedGram(rows)
     torch.testing.assert_close(folded.unfold(), gram)
     torch.testing.assert_close(folded.diagonal, gram.diagonal())
-    quadratic = sum(vector[: columns.stop] @ block @ vector[columns] for columns, block in folded)
+    quadratic = sum(vector[columns] @ block @ vector[: columns.stop] for columns, block in folded)
     torch.testing.assert_close(quadratic, vector @ gram @ vector)
     assert [columns.start for columns, _ in folded] == list(range(0, n_rows, folded.block_size))
