@@ -86,8 +86,9 @@ def _share_out(n: int, counts: Tensor, at_least: Tensor, at_most: Tensor, genera
 
 
 def _draw_by_class(labels: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    by_class, order = labels.sort(stable=True)
+    present, counts = by_class.unique_consecutive(return_counts=True)  # labels may be numbers far apart
     drawn = [torch.zeros(0, dtype=torch.int64)]
-    for label, share in enumerate(shares.tolist()):
-        members = (labels == label).nonzero().squeeze(1)
+    for share, members in zip(shares[present].tolist(), order.split(counts.tolist()), strict=True):
         drawn.append(members[torch.randperm(len(members), generator=generator)[:share]])
     return torch.cat(drawn).sort().values

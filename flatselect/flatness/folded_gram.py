@@ -28,7 +28,7 @@ class FoldedGram:
         self._blocks: list[tuple[slice, Tensor]] = []
         for start in range(0, len(rows), size):
             columns = slice(start, min(start + size, len(rows)))
-            block = multiply_rows(rows[columns], rows[: columns.stop])
+            block = multiply_rows(rows[: columns.stop], rows[columns]).mT.contiguous()
             block.mul_(2).tril_(start).diagonal(start).div_(2)
             self._blocks.append((columns, block))
         self.diagonal = torch.cat([block.diagonal(columns.start) for columns, block in self._blocks])
