@@ -64,6 +64,29 @@ def test_seeds_draw_different_parts():
     assert not torch.equal(draw_stratified(labels, 50, 0), draw_stratified(labels, 50, 1))
 
 
+@settings(deadline=None, max_examples=50)
+@given(labels_of_any_set, st.data(), seeds)
+def test_draws_are_those_of_earlier_versions(labels, data, seed):
+    # A study that goes on with a newer version must hold out the images that it held out before.
+    n = data.draw(st.integers(0, len(labels)))
+    drawn = draw_stratified(labels, n, seed)
+    shares = torch.bincount(labels[drawn], minlength=int(labels.max()) + 1)
+    generator = torch.Generator().manual_seed(seed)
+    if n:
+        torch.rand(len(shares), generator=generator, dtype=torch.float64)  # the lots
+    expected = []
+    for label, share in enumerate(shares.tolist()):
+        members = (labels == label).nonzero().squeeze(1)
+        expected += members[torch.randperm(len(members), generator=generator)[:share]].tolist()
+    assert drawn.tolist() == sorted(expected)
+
+
+def test_label_numbers_may_be_far_apart():
+    labels = torch.arange(4000) % 4 * 300_000
+    assert labels[draw_stratified(labels, 400, seed=0)].unique(return_counts=True)[1].tolist() == [100] * 4
+    assert labels[split_holdout(labels, 0.1, seed=0)[1]].unique(return_counts=True)[1].tolist() == [100] * 4
+
+
 def test_each_image_is_equally_likely_to_be_held_out():
     labels = torch.arange(40) % 4
     times = torch.zeros(40)
