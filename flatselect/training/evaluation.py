@@ -25,7 +25,7 @@ def evaluate(model: nn.Module, dataset: Dataset, batch_size: int, device: torch.
     """Evaluates in evaluation mode, without augmentation; the model's mode is put back.
 
     Raises:
-        NonFiniteError: The loss is NaN or infinite.
+        NonFiniteError: The loss is NaN or infinite; says whether images are.
     """
     was_training = model.training
     model.eval()
@@ -41,5 +41,9 @@ def evaluate(model: nn.Module, dataset: Dataset, batch_size: int, device: torch.
         model.train(was_training)
     loss = float(loss_sum) / len(dataset)
     if not math.isfinite(loss):
+        batches = dataset.batches(batch_size, device)
+        n_broken = sum(int((~images.isfinite().flatten(1).all(1)).sum()) for images, _ in batches)
+        if n_broken:
+            raise NonFiniteError(f"{n_broken} images of {dataset.name} hold NaN or infinity; remove them")
         raise NonFiniteError(f"the loss on {dataset.name} is {loss}; a lower learning rate or gradient_clip may help")
     return Evaluation(score=int(n_right) / len(dataset), loss=loss, n_images=len(dataset))

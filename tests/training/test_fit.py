@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from flatselect.config import DataSection, TrainingSection
-from flatselect.data.dataset import Dataset
+from flatselect.data.dataset import Dataset, TensorDataset
 from flatselect.data.loading import load_training_set
 from flatselect.errors import NonFiniteError
 from flatselect.models.factories import build_model
@@ -99,6 +99,18 @@ def test_evaluation_is_the_plain_mean_and_keeps_the_mode(digits: Dataset) -> Non
     loss = -torch.log_softmax(logits, 1)[torch.arange(len(labels)), labels].mean()
     assert result.loss == pytest.approx(float(loss), rel=1e-5)
     assert result.n_images == len(digits)
+
+
+def test_an_infinite_loss_says_whether_images_or_the_network_are_at_fault() -> None:
+    pixels, labels = torch.rand(20, 1, 8, 8), torch.arange(20) % 2
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    broken = pixels.clone()
+    broken[3, 0, 1, 1], broken[17] = torch.nan, torch.inf
+    with pytest.raises(NonFiniteError, match="2 images of mine hold NaN or infinity; remove them"):
+        evaluate(model, TensorDataset(broken, labels, ("a", "b"), "mine"), 8, "cpu")
+    torch.nn.init.constant_(model[1].weight, torch.inf)
+    with pytest.raises(NonFiniteError, match=r"the loss on mine is .*; a lower learning rate"):
+        evaluate(model, TensorDataset(pixels, labels, ("a", "b"), "mine"), 8, "cpu")
 
 
 def test_training_ends_early_at_the_target_loss(digits: Dataset) -> None:
