@@ -22,7 +22,8 @@ def multiply_rows(rows: Tensor, matrix: Tensor) -> Tensor:
         rows: (n_rows, n_numbers); may be some columns of a larger array.
         matrix: (n_columns, n_numbers), one after the other in memory.
     """
-    n_images = _find_divisor(len(rows)) if rows.device.type == "cpu" and rows.dtype == torch.float32 else None
+    has_convolution = rows.device.type == "cpu" and rows.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    n_images = _find_divisor(len(rows)) if has_convolution else None
     if n_images is None:
         return rows @ matrix.mT
     images = rows.unflatten(0, (n_images, -1))[:, :, None].permute(0, 3, 1, 2)  # channels last
