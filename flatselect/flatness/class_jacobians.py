@@ -9,6 +9,7 @@ from torch import Tensor
 from flatselect.errors import ModelError
 from flatselect.flatness.closed_form import iterate_chunks
 from flatselect.flatness.layer_values import LayerValues, Quantity
+from flatselect.flatness.matrix_products import multiply_channels
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
 from flatselect.flatness.tail import TailPass
 from flatselect.measures.softmax_split import SoftmaxSplit
@@ -90,7 +91,7 @@ class LayerJacobian:
         traces = (left * right).sum(2)  # ‖G_c,j‖², (n_images, J)
         values.trace[chunk] += traces.sum(1, dtype=torch.float64)
         values.diagonal[chunk] += (traces * self._kernel_gram.diagonal()).sum(1, dtype=torch.float64)
-        values.flatness[chunk] += ((self._kernel_gram @ left) * right).sum((1, 2), dtype=torch.float64)
+        values.flatness[chunk] += (multiply_channels(self._kernel_gram, left) * right).sum((1, 2), dtype=torch.float64)
         if values.input_channel is not None:
             by_channel = self._kernel.unflatten(1, (-1, self._geometry.n_offsets))
             blocks = torch.einsum("jia,njib->niab", by_channel, left.unflatten(2, (-1, self._geometry.n_offsets)))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from flatselect.flatness.folded_gram import FoldedGram
 from flatselect.flatness.layer_values import LayerValues, Quantity
+from flatselect.flatness.matrix_products import multiply_rows
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
-from flatselect.flatness.row_products import multiply_rows
 from flatselect.measures.chunks import iterate_chunks as cut_in_chunks
 from flatselect.measures.softmax_split import SoftmaxSplit
 

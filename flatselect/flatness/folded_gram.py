@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flatselect.flatness.row_products import multiply_rows
+from flatselect.flatness.matrix_products import multiply_rows
 
 # Columns of a block: products with fewer are slow.
 _BLOCK_SIZE = 128

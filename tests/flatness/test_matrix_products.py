@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from flatselect.flatness.row_products import multiply_rows
+from flatselect.flatness.matrix_products import multiply_channels, multiply_rows
 
 
 def find_operation(n_rows: int, dtype: torch.dtype) -> str:
@@ -32,6 +32,23 @@ def test_is_a_convolution_where_that_is_faster() -> None:
     assert find_operation(576, torch.float64) == "aten.mm"  # oneDNN has no double precision
     assert find_operation(127, torch.float32) == "aten.mm"  # few rows
     assert find_operation(1021, torch.float32) == "aten.mm"  # no images of equal size
+
+
+@pytest.mark.parametrize("n_images", [0, 1, 15, 16, 40])
+@pytest.mark.parametrize("n_positions", [0, 1, 4, 23, 24, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_is_the_product_with_every_map(n_images: int, n_positions: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(n_images + n_positions)
+    matrix, maps = torch.randn(30, 24, dtype=dtype), torch.randn(n_images, 24, n_positions, dtype=dtype)
+    expected = torch.einsum("jk,nkp->njp", matrix.double(), maps.double())
+    product = multiply_channels(matrix, maps)
+    assert product.shape == (n_images, 30, n_positions)
+    assert product.dtype == dtype
+    torch.testing.assert_close(product.double(), expected, rtol=0, atol=2e-14 if dtype == torch.float64 else 2e-5)
+    with FlopCounterMode(display=False) as counter:
+        multiply_channels(matrix, maps)
+    is_convolution = dtype == torch.float32 and n_images >= 16 and 0 < n_positions < 24
+    assert ("aten.convolution" in map(str, counter.get_flop_counts()["Global"])) == is_convolution
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")  # of the flags themselves
