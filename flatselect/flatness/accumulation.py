@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flatselect.errors import DataError
+from flatselect.flatness.full_precision import full_precision
 from flatselect.flatness.head import Head
 from flatselect.flatness.layer_values import QUANTITIES, LayerValues, Quantity
 from flatselect.flatness.measurement import LayerFlatness, Measurement
@@ -101,6 +102,7 @@ class GapFlatness:
             records, self._waiting = self._waiting, []
             self._reduce(TailRecord.join(records), None)
 
+    @full_precision()
     def _reduce(self, record: TailRecord, tail: TailPass | None) -> None:
         split = split_softmax(record.logits)
         for parts, values in zip(self._values, self._reduction.reduce(record, tail, split), strict=True):
@@ -147,6 +149,7 @@ class GapFlatness:
         # Flat so far says nothing of the images to come.
         return error / mean if mean > 0 else math.inf
 
+    @full_precision()
     def compute(self, *, per_image: bool = False) -> Measurement:
         """The measurement over all images so far.
 

@@ -123,6 +123,7 @@ def measure(
             first_output = None
             total.update(tail, batch.labels)
             if head.classifier is not None and not is_output_of_classifier(tail.output, tail.logits):
+                total.compute()  # NaN differs from itself: then that is what is said
                 raise UnsupportedHeadError(
                     f"the model's output is the output of {head.classifier_name!r} on some images only; expected a "
                     "network that ends in a linear classifier on all"

@@ -157,6 +157,18 @@ def test_numbers_that_are_not_finite_are_named(value: float) -> None:
         measure(model, [images[:2], images[2:]])
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(torch.float16, 6e4), (torch.float32, 3e38)])
+def test_what_overflows_on_later_images_alone_is_named(dtype: torch.dtype, value: float) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    nn.init.ones_(model[0].weight)
+    images = torch.randn(12, 1, 8, 8)
+    images[9] = value
+    with pytest.raises(NonFiniteError, match=r"input of layer '1', .* holds 108 .* the first at \[9, 0, 0, 0\]"):
+        measure(model.to(dtype), images.to(dtype), batch_size=8)
+
+
 @pytest.mark.parametrize("name", ["conv_relu", "group_norm"])
 @pytest.mark.parametrize(("kernel", "head"), [(1e25, 1e-25), (1e-30, 1.0), (1.0, 1e-30), (1e-15, 1e-15)])
 def test_numbers_of_any_size_in_float32(name: str, kernel: float, head: float) -> None:
