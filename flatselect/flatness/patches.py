@@ -113,6 +113,9 @@ def make_patches(geometry: LayerGeometry, images: Tensor) -> Tensor:
     """X: the patch under every output position, (n_images, groups, d, P)."""
     n_axes = len(geometry.kernel_size)
     windows = geometry.pad(images)
+    if n_axes == 2 and windows.requires_grad:  # the windows' own derivative takes twice as long
+        patches: Tensor = F.unfold(windows, geometry.kernel_size, geometry.dilation, 0, geometry.stride)
+        return patches.view(len(images), geometry.groups, geometry.patch_size, -1)
     for axis, (size, step, stride) in enumerate(
         zip(geometry.kernel_size, geometry.dilation, geometry.stride, strict=True)
     ):

@@ -1,6 +1,7 @@
 """Relative GAP flatness as a penalty to train by: differentiable in every parameter of the model."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.batch_statistics import BatchStatistics
 from flatselect.flatness.head import Head, MeasuredLayer
+from flatselect.flatness.matrix_products import multiply_channels, multiply_rows
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
 from flatselect.flatness.tail import choose_slope_factor, first_input, read_logits
@@ -118,7 +120,7 @@ def _compute(
     geometry = LayerGeometry.of(layer.module)
     dtype = torch.float64 if activations.dtype == torch.float64 else torch.float32
     kernel = layer.module.weight.to(dtype).flatten(1)  # (J, d)
-    kernel_gram = kernel @ kernel.mT
+    kernel_gram = _Gram.apply(kernel)
     patches = PatchProducts(geometry, geometry.channels_first(given).to(dtype))
     deviations = _Deviations(logits)
 
@@ -138,8 +140,25 @@ def _compute(
     by_class = []
     for cotangent in deviations.iterate_cotangents():
         left, right = patches.factorise(differentiate(logits, cotangent))
-        by_class.append(((kernel_gram @ left) * right).sum((1, 2)))
+        by_class.append((multiply_channels(kernel_gram, left) * right).sum((1, 2)))
     return deviations.average(torch.stack(by_class, 1).double())
+
+
+class _Gram(torch.autograd.Function):
+    """X·Xᵀ of rows X, (J, d), whose derivative for a cotangent C is one product, (C + Cᵀ)·X; autograd takes two."""
+
+    @staticmethod
+    def forward(rows: Tensor) -> Tensor:
+        return multiply_rows(rows, rows)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        context.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(context: Any, cotangent: Tensor) -> Tensor:
+        (rows,) = context.saved_tensors
+        return multiply_rows(cotangent + cotangent.mT, rows.mT.contiguous())
 
 
 class _Deviations:
@@ -216,6 +235,7 @@ def _contract(kernel_gram: Tensor, factor: Tensor, left: Tensor, right: Tensor) 
     if n_classes * rank <= n_classes + rank + 16:
         rows_left = factor[:, :, None] * left.mT[:, None]  # (n_images, n_classes, rank, J)
         rows_right = factor[:, :, None] * right.mT[:, None]
-        return ((rows_left @ kernel_gram) * rows_right).sum((2, 3))
+        products = multiply_rows(rows_left.flatten(0, 2), kernel_gram).view_as(rows_left)
+        return (products * rows_right).sum((2, 3))
     pair_products = torch.bmm(left, right.mT) * kernel_gram
     return (torch.bmm(factor, pair_products) * factor).sum(2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flatselect import UnsupportedHeadError, measure
 from flatselect.errors import NonFiniteError
 from flatselect.flatness import closed_form, find_head, flatness_penalty, reference_flatness
-from flatselect.flatness.patches import LayerGeometry, PatchProducts, is_gram_cheaper
+from flatselect.flatness.patches import LayerGeometry, PatchProducts, is_gram_cheaper, make_patches
 from flatselect.measures import split_softmax
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -44,6 +44,23 @@ def test_patch_gram_and_patches_agree(name: str) -> None:
     ]
     by_autograd = torch.stack([u @ u.mT for u in pooled])
     torch.testing.assert_close(by_gram, by_autograd, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_patches_to_differentiate_are_the_same(name: str) -> None:
+    model, images, _ = make_case(name)
+    geometry = LayerGeometry.of(find_head(model, images).layers[0].module)
+    given = torch.randn(2, geometry.n_input_channels, *(8, 9, 6)[: len(geometry.kernel_size)], dtype=torch.float64)
+    plain = make_patches(geometry, given)
+    weights = torch.randn_like(plain)
+    given.requires_grad_()
+    patches = make_patches(geometry, given)
+    assert torch.equal(patches, plain)
+    # The derivative of Σ ⟨w, x⟩ over the patches: by a linear function's own differences.
+    (gradient,) = torch.autograd.grad(patches, given, weights)
+    direction = torch.randn_like(given)
+    moved = (make_patches(geometry, direction.detach()) * weights).sum()
+    torch.testing.assert_close((gradient * direction).sum(), moved, rtol=1e-10, atol=1e-10)
 
 
 def test_the_cheaper_way_is_a_matter_of_size() -> None:

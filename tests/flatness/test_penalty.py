@@ -137,6 +137,30 @@ def test_float32_agrees_with_float64() -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
 
 
+def test_a_wide_layers_gradient_in_float32_agrees_with_float64() -> None:
+    """Wide enough, and with enough images, for every product to be run as the convolution it can be."""
+    torch.manual_seed(0)
+    tails: list[list[nn.Module]] = [[nn.ReLU()], [nn.GroupNorm(4, 160)]]
+    for tail in tails:
+        model = nn.Sequential(
+            nn.Conv2d(3, 160, 3),
+            nn.Conv2d(160, 160, 3),
+            *tail,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(160, 3),
+        )
+        images = torch.randn(48, 3, 6, 6)
+        gradients: list[list[Tensor]] = []
+        for dtype in (torch.float32, torch.float64):
+            model = model.to(dtype)
+            head = find_head(model, images.to(dtype))
+            penalty = flatness_penalty(model, images.to(dtype), head)
+            gradients.append(list(torch.autograd.grad(penalty, list(model.parameters()))))
+        for single, double in zip(*gradients, strict=True):
+            torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=2e-6 * double.abs().max().item())
+
+
 @pytest.mark.parametrize("name", MEASURED)
 def test_nothing_is_left_behind(name: str) -> None:
     model, images, _ = make_case(name)
