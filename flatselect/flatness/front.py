@@ -20,7 +20,7 @@ from flatselect.flatness.tail_graph import (
 )
 
 # What may stand between a 1×1 convolution as classifier and the model's output.
-_RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Select", "Alias", "Clone", "Softmax", "LogSoftmax")
+_RESHAPES = ("View", "Reshape", "UnsafeView", "Squeeze", "Select", "Slice", "Alias", "Clone", "Softmax", "LogSoftmax")
 _OTHER_WAY = "layer=NAME measures any convolution or linear layer exactly, at the price of one backward pass a class"
 
 
