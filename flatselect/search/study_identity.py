@@ -128,4 +128,4 @@ def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
 def _find_default(section: str, key: str) -> Any:
     """What a study file without the key means by it; None where the section has no such key."""
     fields = getattr(StudyConfig.model_fields[section].annotation, "model_fields", {})
-    return fields[key].get_default(call_default_factory=True) if key in fields else None
+    return fields[key].get_default(call_default_factory=True, validated_data={}) if key in fields else None

@@ -68,7 +68,7 @@ def test_all_but_the_best_are_deleted_once(study):
     words = f"checkpoints of {len(files) - 2} trials, {size / 1e3:.1f} kB"
     assert f"{words} would be deleted; kept: 2" in tried.stderr
     refused = run("trials", study, "clean", "--keep", 2, stdin="n\n")
-    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert (refused.exit_code, refused.stdout.strip(" n\n")) == (1, "")  # click before 8.3 shows the answer there
     assert f"delete the {words}, and keep 2? [y/N]" in refused.stderr
     assert run("trials", study, "clean", "--keep", 2).exit_code == 1  # nobody there to answer
     assert list_files(folder) == files

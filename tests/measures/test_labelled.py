@@ -20,8 +20,8 @@ def test_scores_are_what_scikit_learn_and_numpy_say(dtype: torch.dtype) -> None:
     scores = score_labels(logits, labels)
     p = logits.double().softmax(1).numpy()
     margins = [z[y] - np.delete(z, y).max() for z, y in zip(logits.double().numpy(), labels.numpy(), strict=True)]
-    assert scores["loss"] == pytest.approx(log_loss(labels, p, labels=range(4)), rel=1e-10)
-    assert scores["accuracy"] == accuracy_score(labels, p.argmax(1))
+    assert scores["loss"] == pytest.approx(log_loss(labels.numpy(), p, labels=range(4)), rel=1e-10)
+    assert scores["accuracy"] == accuracy_score(labels.numpy(), p.argmax(1))
     assert scores["label_margin_q10"] == pytest.approx(np.quantile(margins, 0.1), rel=1e-12)
     assert scores["label_margin_q50"] == pytest.approx(np.quantile(margins, 0.5), rel=1e-12)
 

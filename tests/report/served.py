@@ -68,7 +68,7 @@ def serve_here(url):
 @contextlib.contextmanager
 def serve_plain(url, folder=None):
     """What optuna-dashboard serves, from a thread of this process, with nothing of flatselect in it."""
-    storage = RDBStorage(url)
+    storage = RDBStorage(url.replace("postgresql://", "postgresql+psycopg://"))  # SQLAlchemy 2.0 has another default
     store = None if folder is None else FileSystemArtifactStore(folder)
     with _serve_app(optuna_dashboard.wsgi(storage, artifact_store=store)) as served:
         yield served
