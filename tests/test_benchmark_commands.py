@@ -86,8 +86,12 @@ def test_flatness(tmp_path: Path) -> None:
     assert find(rf"measure, all layers +{NUMBER} +({NUMBER})", printed) > (0,)
 
 
-def test_flatness_peers_agree(tmp_path: Path) -> None:
-    printed = run("flatness_peers.py", "--size", 32, "--images", 2, "--probes", 2, "--classes", 3, folder=tmp_path)
+@pytest.mark.parametrize(
+    "words",
+    [("flatness_peers.py", "--images", 2, "--probes", 2), ("flatness.py", "--peers", "--batch", 2, "--repeats", 1)],
+)
+def test_flatness_peers_agree(words: tuple[str | int, ...], tmp_path: Path) -> None:
+    printed = run(*words, "--size", 32, "--classes", 3, folder=tmp_path)
     value = r"([-+.\de]+)"
     row = rf"flatselect measure +{value} +{value} +{value} +{value} +{value} +{value} +images"
     *_, trace, trace_error, flatness, flatness_error = find(row, printed)

@@ -3,10 +3,12 @@
 python tests/benchmarks/flatness.py [--model resnet18] [--size 32] [--batch 64] [--batches 64] [--threads 1] [--memory]
 python tests/benchmarks/flatness.py --suite [--repeats 3]     # four networks in one table, memory included
 python tests/benchmarks/flatness.py --layers                  # every layer exactly, beside the backward passes it needs
+python tests/benchmarks/flatness.py --peers --batch 32        # other packages too, on the same layer and images
 
-`flatness_peers.py` beside it compares `measure` with other packages. Weights are random, with batch-norm statistics of
-noise images, which keep the activations of an untrained network from fading. What a call pays once, however many images
-it measures, has a row of its own: finding the head. The layer's Gram, paid once too, is in the rows of `measure`.
+`flatness_peers.py` beside it says which packages these are, and compares on other terms. Weights are random, with
+batch-norm statistics of noise images, which keep the activations of an untrained network from fading. What a call pays
+once, however many images it measures, has a row of its own: finding the head. The layer's Gram, paid once too, is in
+the rows of `measure`.
 """
 
 import argparse
@@ -245,16 +247,17 @@ def describe_machine(setting: Setting) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_setting_options(parser, size=32)
-    parser.add_argument("--batches", type=int, help="default: 64; with --layers 1")
+    parser.add_argument("--batches", type=int, help="default: 64; with --layers or --peers 1")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", action="store_true", help="peak memory too")
     parser.add_argument("--suite", action="store_true", help="several networks instead of --model and --size")
     parser.add_argument("--layers", action="store_true", help="every layer exactly, beside the backward passes")
+    parser.add_argument("--peers", action="store_true", help="other packages too, as far as they are installed")
     options = vars(parser.parse_args())
-    repeats, with_memory, is_suite, with_layers = (
-        options.pop(name) for name in ("repeats", "memory", "suite", "layers")
+    repeats, with_memory, is_suite, with_layers, with_peers = (
+        options.pop(name) for name in ("repeats", "memory", "suite", "layers", "peers")
     )
-    options["batches"] = options["batches"] or (1 if with_layers else 64)
+    options["batches"] = options["batches"] or (1 if with_layers or with_peers else 64)
     setting = Setting(**options)
     print(describe_machine(setting))
     print(f"{repeats} repeats")
@@ -270,6 +273,10 @@ def main() -> None:
     for one in settings:  # each with a table of its own, so that what was measured is seen though the rest is stopped
         print(f"running {one}", file=sys.stderr, flush=True)
         print_table(header, compare(one, repeats, with_memory or is_suite))
+        if with_peers:
+            from flatness_peers import compare_with_peers  # which imports from here
+
+            compare_with_peers(one, one.batch * one.batches)
 
 
 if __name__ == "__main__":

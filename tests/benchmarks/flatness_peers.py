@@ -166,20 +166,19 @@ def run_row(
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_setting_options(parser, size=64)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--probes", type=int, default=100, help="Hessian-vector products of the stochastic estimators")
-    parser.add_argument("--backpack-batch", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=1)
-    options = vars(parser.parse_args())
-    n_images, n_probes, backpack_batch, repeats = (
-        options.pop(name) for name in ("images", "probes", "backpack_batch", "repeats")
-    )
+def compare_with_peers(
+    setting: Setting, n_images: int, n_probes: int = 100, backpack_batch: int = 8, repeats: int = 1
+) -> None:
+    """Prints the table: seconds, what they are beside a forward pass over the same images, and errors.
+
+    Args:
+        setting: What is run, of at least as many images.
+        n_images: How many.
+        n_probes: Hessian-vector products of the stochastic estimators.
+        backpack_batch: Images of a batch for BackPACK, which keeps much for each.
+        repeats: The fewest seconds count.
+    """
     warnings.filterwarnings("ignore")  # of the peers: deprecated functions, graphs kept by `create_graph`
-    setting = Setting(**options, batches=-(-n_images // options["batch"]))
-    print(describe_machine(setting))
     model, images = setting.make()
     problem = Problem.of(model, images.flatten(0, 1)[:n_images], setting.batch)
     reference = Problem.of(copy.deepcopy(model).double(), problem.images.double(), setting.batch)
@@ -211,6 +210,22 @@ def main() -> None:
         print(f"running {name}", file=sys.stderr, flush=True)
         rows.append(run_row(name, run, problem, repeats, forward, exact))
     print_table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_setting_options(parser, size=64)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--probes", type=int, default=100, help="Hessian-vector products of the stochastic estimators")
+    parser.add_argument("--backpack-batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=1)
+    options = vars(parser.parse_args())
+    n_images, n_probes, backpack_batch, repeats = (
+        options.pop(name) for name in ("images", "probes", "backpack_batch", "repeats")
+    )
+    setting = Setting(**options, batches=-(-n_images // options["batch"]))
+    print(describe_machine(setting))
+    compare_with_peers(setting, n_images, n_probes, backpack_batch, repeats)
 
 
 if __name__ == "__main__":
