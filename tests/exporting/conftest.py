@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hostile_study import STUDY, Searched, write_images
@@ -28,11 +30,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 
 
 @pytest.fixture
-def reader(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> StudyReader:
+def reader(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> Iterator[StudyReader]:
     """Of the study, in its folder."""
     monkeypatch.chdir(searched.folder)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    return searched.open()
+    with closing(searched.open()) as reader:
+        yield reader
 
 
 @pytest.fixture
