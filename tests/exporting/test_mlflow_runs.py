@@ -5,7 +5,8 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -52,11 +53,12 @@ def database(url: str, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def copied(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyReader:
+def copied(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StudyReader]:
     """The study in a database of its own, in a folder where MLflow may put its artifacts."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(searched.folder / "hostile.db", tmp_path / "hostile.db")
-    return find_study(make_engine(f"sqlite:///{tmp_path}/hostile.db"), "hostile")
+    with closing(find_study(make_engine(f"sqlite:///{tmp_path}/hostile.db"), "hostile")) as reader:
+        yield reader
 
 
 def write(reader: StudyReader, url: str, trial: int | None = None) -> MlflowExport:
