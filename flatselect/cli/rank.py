@@ -181,13 +181,9 @@ def _measure(
             progress.show(len(results))
     if n_cached:
         click.echo(f"{n_cached} of {len(listed)} checkpoints were measured before (--no-cache measures anew)", err=True)
-    noted: dict[str, list[str]] = {}
     for index, entry in enumerate(listed):
         if isinstance(result := results[index], MeasuredNetwork) and result.note is not None:
-            noted.setdefault(result.note, []).append(entry.path)
-    for note, paths in noted.items():
-        which = paths[0] if len(paths) == 1 else f"{len(paths)} of {len(listed)} checkpoints, {paths[0]} the first"
-        click.echo(f"{which}: {note}", err=True)
+            click.echo(f"{entry.path}: {result.note}", err=True)
     return [(entry.path, results[index]) for index, entry in enumerate(listed)]
 
 
