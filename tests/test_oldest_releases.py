@@ -18,13 +18,10 @@ def read_pins() -> dict[str, Version]:
 
 def read_bounds() -> dict[str, Version]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = map(
-        Requirement,
-        [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)],
-    )
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     return {
         canonicalize_name(needed.name): Version(specifier.version)
-        for needed in needed
+        for needed in map(Requirement, lines)
         for specifier in needed.specifier
         if specifier.operator == ">="
     }

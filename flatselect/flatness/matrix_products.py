@@ -21,13 +21,13 @@ def multiply_rows(rows: Tensor, matrix: Tensor) -> Tensor:
 
     Args:
         rows: (n_rows, n_numbers); may be some columns of a larger array. They are run as the pixels of images.
-        matrix: (n_columns, n_numbers), one after the other in memory.
+        matrix: (n_columns, n_numbers).
     """
     n_images = _find_divisor(len(rows)) if _has_onednn(rows) else None
     if n_images is None:
         return rows @ matrix.mT
     images = rows.unflatten(0, (n_images, -1))[:, :, None].permute(0, 3, 1, 2)  # channels last
-    return F.conv2d(images, matrix[:, :, None, None]).permute(0, 2, 3, 1).reshape(len(rows), len(matrix))
+    return F.conv2d(images, matrix.contiguous()[:, :, None, None]).permute(0, 2, 3, 1).reshape(len(rows), len(matrix))
 
 
 def multiply_channels(matrix: Tensor, maps: Tensor) -> Tensor:

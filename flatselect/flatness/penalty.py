@@ -158,7 +158,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, cotangent: Tensor) -> Tensor:
         (rows,) = context.saved_tensors
-        return multiply_rows(cotangent + cotangent.mT, rows.mT.contiguous())
+        return multiply_rows(cotangent + cotangent.mT, rows.mT)
 
 
 class _Deviations:
