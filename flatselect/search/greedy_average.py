@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from flatselect.assessment import Probe, assess
@@ -22,6 +21,7 @@ from flatselect.records import EpochMeasurement, Prediction, TrialRecord
 from flatselect.search.protocol import SearchImages
 from flatselect.search.weight_average import Weights, average_weights, reestimate_batch_norm
 from flatselect.search_space import Candidate, make_candidate
+from flatselect.training.memory_format import choose_memory_format
 from flatselect.training.seeding import derive_seed, seeded
 
 
@@ -135,7 +135,7 @@ class AverageAssessor:
         with seeded(0):
             model = build_model(candidate.model, candidate.model_args, images.train.input_shape, images.train.n_classes)
         # As in training: another memory format may round otherwise.
-        self._model = model.to(memory_format=torch.channels_last).to(device)
+        self._model = model.to(memory_format=choose_memory_format(model, device)).to(device)
 
     def assess(self, weights: Weights) -> Assessed:
         """Assesses the network with these weights as they are.

@@ -35,6 +35,7 @@ from flatselect.training.checkpoint import CheckpointFile, load_checkpoint, save
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
 from flatselect.training.latency import measure_latency
+from flatselect.training.memory_format import choose_memory_format
 from flatselect.training.seeding import derive_seed, seeded
 
 
@@ -86,7 +87,7 @@ class TrialWorker:
         """Evaluates a trial's last weights on images that no decision has seen."""
         try:
             candidate = make_candidate(self._config, request.params)
-            model = _build(candidate, self._images.train, seed=0).to(self._settings.device)
+            model = _build(candidate, self._images.train, 0, self._settings.device)
             state = load_checkpoint(request.checkpoint, map_location=self._settings.device)
             model.load_state_dict(state["model"])
             result = evaluate(model, audit_set, self._config.measure.batch_size, self._settings.device)
@@ -118,7 +119,7 @@ class _TrialInTraining:
         self._unlabeled = None
         if images.unlabeled is not None:
             self._unlabeled, _ = gather_images(images.unlabeled, settings.device)
-        model = _build(self._candidate, dataset, derive_seed(self._seed, "model")).to(settings.device)
+        model = _build(self._candidate, dataset, derive_seed(self._seed, "model"), settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
         head = find_head(model, self._probe.images[:4], config.measure.layer)
         self.trainer = Trainer(
@@ -229,11 +230,10 @@ class _TrialInTraining:
         )
 
 
-def _build(candidate: Candidate, dataset: Dataset, seed: int) -> nn.Module:
+def _build(candidate: Candidate, dataset: Dataset, seed: int, device: str) -> nn.Module:
     with seeded(seed):
         model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
-    # Convolutions train 1.4 to 1.9 times as fast with the channels innermost, on a CPU too.
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=choose_memory_format(model, device)).to(device)
 
 
 def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:

@@ -28,6 +28,7 @@ from flatselect.search_space import Candidate
 from flatselect.training.checkpoint import save_checkpoint
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
+from flatselect.training.memory_format import choose_memory_format
 from flatselect.training.seeding import derive_seed, seeded
 
 N_ENVIRONMENTS = 150
@@ -68,7 +69,7 @@ def iterate_networks(options: argparse.Namespace) -> Iterator[tuple[Environment,
 def build_candidate(candidate: Candidate, train: TensorDataset, seed: int) -> nn.Module:
     with seeded(seed):
         model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=choose_memory_format(model, "cpu"))
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ from flatselect.selection.measuring import measure_training_pixels
 from flatselect.study_file import load_study_file
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
+from flatselect.training.memory_format import choose_memory_format
 from flatselect.training.seeding import derive_seed, seeded
 
 ROOT = Path(__file__).parents[2]
@@ -224,7 +225,8 @@ def _train(
     """Test score, validation score where there are such images, and all that is measured where there are unlabelled."""
     with seeded(seed):
         model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
-    trainer = Trainer(model.to(memory_format=torch.channels_last), train, candidate, seed=seed, device="cpu")
+    model.to(memory_format=choose_memory_format(model, "cpu"))
+    trainer = Trainer(model, train, candidate, seed=seed, device="cpu")
     while not trainer.is_done:
         trainer.train_epoch()
     result: dict[str, Any] = {"test_score": evaluate(model, tests, 512, "cpu").score}
