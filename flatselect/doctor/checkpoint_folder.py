@@ -14,9 +14,8 @@ from flatselect.data.dataset import Dataset
 from flatselect.doctor.finding import Finding
 from flatselect.errors import ModelError
 from flatselect.file_location import delete_file, is_url, join_location, open_whole
-from flatselect.models.factories import build_model
 from flatselect.search_space import suggest
-from flatselect.training.seeding import seeded
+from flatselect.training.building import build_candidate
 
 _SUBJECT = "checkpoints"
 _TRIED_CANDIDATES = 5
@@ -98,8 +97,7 @@ def find_largest_candidate(config: StudyConfig, dataset: Dataset) -> int:
     for _ in range(_TRIED_CANDIDATES):
         candidate = suggest(study.ask(), config)
         try:
-            with seeded(config.study.seed):
-                model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
+            model = build_candidate(candidate, dataset, seed=config.study.seed)
         except ModelError as error:
             last_error = error
         else:

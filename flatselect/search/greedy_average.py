@@ -15,14 +15,13 @@ from flatselect.calibration.gap_predictor import GapPredictor
 from flatselect.config import StudyConfig
 from flatselect.data.dataset import gather_images
 from flatselect.errors import CheckpointError, NonFiniteError, SearchError
-from flatselect.models.factories import build_model
 from flatselect.ranking import rank_trials
 from flatselect.records import EpochMeasurement, Prediction, TrialRecord
 from flatselect.search.protocol import SearchImages
 from flatselect.search.weight_average import Weights, average_weights, reestimate_batch_norm
 from flatselect.search_space import Candidate, make_candidate
-from flatselect.training.memory_format import choose_memory_format
-from flatselect.training.seeding import derive_seed, seeded
+from flatselect.training.building import build_candidate
+from flatselect.training.seeding import derive_seed
 
 
 class Assessed(NamedTuple):
@@ -132,10 +131,8 @@ class AverageAssessor:
         # The same probe as of every trial that trains on all images.
         self._probe = Probe.draw(images.train, config.measure.probe, derive_seed(config.study.seed, "probe"), device)
         self._unlabeled = None if images.unlabeled is None else gather_images(images.unlabeled, device)[0]
-        with seeded(0):
-            model = build_model(candidate.model, candidate.model_args, images.train.input_shape, images.train.n_classes)
         # As in training: another memory format may round otherwise.
-        self._model = model.to(memory_format=choose_memory_format(model, device)).to(device)
+        self._model = build_candidate(candidate, images.train, seed=0, device=device)
 
     def assess(self, weights: Weights) -> Assessed:
         """Assesses the network with these weights as they are.

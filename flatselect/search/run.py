@@ -16,7 +16,6 @@ from flatselect.data.dataset import Dataset
 from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.errors import ModelError, SearchError, StoreError
 from flatselect.flatness.head_search import find_head
-from flatselect.models.factories import build_model
 from flatselect.search.audit import audit_trials, find_unaudited
 from flatselect.search.checkpoint_folder import FolderToken, get_checkpoint_folder
 from flatselect.search.driver import Driver
@@ -36,7 +35,7 @@ from flatselect.search.study_images import load_unlabeled_sample
 from flatselect.search_space import suggest
 from flatselect.store.engine import list_passwords
 from flatselect.store.optuna_storage import translate_optuna_errors
-from flatselect.training.seeding import seeded
+from flatselect.training.building import build_candidate
 
 _TRIED_CANDIDATES = 3
 
@@ -155,8 +154,7 @@ def _check_candidates(config: StudyConfig, dataset: Dataset) -> None:
     for _ in range(_TRIED_CANDIDATES):
         candidate = suggest(study.ask(), config)
         try:
-            with seeded(config.study.seed):
-                model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
+            model = build_candidate(candidate, dataset, seed=config.study.seed)
             images, _ = next(iter(dataset.batches(2, "cpu")))
             find_head(model, images, config.measure.layer)
         except ModelError as error:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from flatselect.assessment import Probe, assess
 from flatselect.config import StudyConfig
@@ -18,7 +17,6 @@ from flatselect.data.splits import split_holdout
 from flatselect.errors import CheckpointError, FlatselectError
 from flatselect.flatness.head_search import find_head
 from flatselect.flatness.penalty import flatness_penalty
-from flatselect.models.factories import build_model
 from flatselect.records import LATENCY, EpochMeasurement, Failure
 from flatselect.search.logs import log_event
 from flatselect.search.protocol import (
@@ -30,13 +28,13 @@ from flatselect.search.protocol import (
     TrialReport,
     WorkerSettings,
 )
-from flatselect.search_space import Candidate, make_candidate
+from flatselect.search_space import make_candidate
+from flatselect.training.building import build_candidate
 from flatselect.training.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
 from flatselect.training.latency import measure_latency
-from flatselect.training.memory_format import choose_memory_format
-from flatselect.training.seeding import derive_seed, seeded
+from flatselect.training.seeding import derive_seed
 
 
 class TrialWorker:
@@ -87,7 +85,7 @@ class TrialWorker:
         """Evaluates a trial's last weights on images that no decision has seen."""
         try:
             candidate = make_candidate(self._config, request.params)
-            model = _build(candidate, self._images.train, 0, self._settings.device)
+            model = build_candidate(candidate, self._images.train, seed=0, device=self._settings.device)
             state = load_checkpoint(request.checkpoint, map_location=self._settings.device)
             model.load_state_dict(state["model"])
             result = evaluate(model, audit_set, self._config.measure.batch_size, self._settings.device)
@@ -119,7 +117,7 @@ class _TrialInTraining:
         self._unlabeled = None
         if images.unlabeled is not None:
             self._unlabeled, _ = gather_images(images.unlabeled, settings.device)
-        model = _build(self._candidate, dataset, derive_seed(self._seed, "model"), settings.device)
+        model = build_candidate(self._candidate, dataset, seed=derive_seed(self._seed, "model"), device=settings.device)
         # A head that cannot be measured is refused before an epoch is spent on it.
         head = find_head(model, self._probe.images[:4], config.measure.layer)
         self.trainer = Trainer(
@@ -228,12 +226,6 @@ class _TrialInTraining:
             resumed_at=resumed_at,
             pid=os.getpid(),
         )
-
-
-def _build(candidate: Candidate, dataset: Dataset, seed: int, device: str) -> nn.Module:
-    with seeded(seed):
-        model = build_model(candidate.model, candidate.model_args, dataset.input_shape, dataset.n_classes)
-    return model.to(memory_format=choose_memory_format(model, device)).to(device)
 
 
 def _report_failure(assignment: TrialAssignment, epoch: int, error: Exception) -> TrialReport:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from flatselect.data.dataset import Dataset
 from flatselect.errors import NonFiniteError
 from flatselect.search_space import Candidate
+from flatselect.training.memory_format import move_to_device
 from flatselect.training.optimizers import make_optimizer, make_scheduler
 from flatselect.training.seeding import derive_seed, seeded
 
@@ -43,7 +44,7 @@ class Trainer:
         """Prepares the first epoch.
 
         Args:
-            model: Moved to `device`.
+            model: Moved to `device`, and into the memory format that trains fast there.
             dataset: Of the training images.
             candidate: How to train.
             seed: Of everything that is drawn.
@@ -56,7 +57,7 @@ class Trainer:
         """
         if candidate.training.flatness_penalty > 0 and penalty is None:
             raise ValueError("flatness_penalty is above 0: expected a `penalty` to train by")
-        self.model = model.to(device)
+        self.model = move_to_device(model, device)
         self.epoch = 0
         self.train_loss = math.inf
         self._dataset = dataset

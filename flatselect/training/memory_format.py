@@ -1,4 +1,4 @@
-"""In which order a network's arrays lie in memory while it trains."""
+"""Where a network's arrays lie while it trains, and in which order."""
 
 import torch
 from torch import nn
@@ -23,3 +23,8 @@ def choose_memory_format(model: nn.Module, device: torch.device | str) -> torch.
         for module in model.modules()
     )
     return torch.contiguous_format if is_unsafe else torch.channels_last
+
+
+def move_to_device(model: nn.Module, device: torch.device | str) -> nn.Module:
+    """Moves `model` itself, its arrays in the order of `choose_memory_format`; another order may round otherwise."""
+    return model.to(memory_format=choose_memory_format(model, device)).to(device)

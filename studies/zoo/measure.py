@@ -16,7 +16,7 @@ import torch
 from environments import Environment
 from networks import draw_candidate
 from rivals import measure_rivals
-from train import N_ENVIRONMENTS, build_candidate, iterate_networks, make_parser, read_roots
+from train import N_ENVIRONMENTS, iterate_networks, make_parser, read_roots
 
 from flatselect.assessment import Probe, assess
 from flatselect.errors import FlatselectError
@@ -24,6 +24,7 @@ from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
 from flatselect.selection.agreement import make_agreement_companions
 from flatselect.selection.measuring import measure_training_pixels
+from flatselect.training.building import build_candidate
 from flatselect.training.checkpoint import load_checkpoint
 
 N_PROBE = 1024

@@ -21,8 +21,9 @@ from measure import PEERS_SUFFIX, draw_probe
 from networks import draw_candidate
 from rivals import N_TRACE_IMAGES
 from torch import nn
-from train import build_candidate, iterate_networks, make_parser, read_roots
+from train import iterate_networks, make_parser, read_roots
 
+from flatselect.training.building import build_candidate
 from flatselect.training.checkpoint import load_checkpoint
 
 _LEAST_EIGENVALUES = 8

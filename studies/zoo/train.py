@@ -19,17 +19,13 @@ from pathlib import Path
 import torch
 from environments import Environment
 from networks import draw_candidate
-from torch import nn
 
-from flatselect.data.dataset import TensorDataset
 from flatselect.errors import FlatselectError
-from flatselect.models.factories import build_model
-from flatselect.search_space import Candidate
+from flatselect.training.building import build_candidate
 from flatselect.training.checkpoint import save_checkpoint
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
-from flatselect.training.memory_format import choose_memory_format
-from flatselect.training.seeding import derive_seed, seeded
+from flatselect.training.seeding import derive_seed
 
 N_ENVIRONMENTS = 150
 N_NETWORKS = 5
@@ -66,12 +62,6 @@ def iterate_networks(options: argparse.Namespace) -> Iterator[tuple[Environment,
             position += 1
 
 
-def build_candidate(candidate: Candidate, train: TensorDataset, seed: int) -> nn.Module:
-    with seeded(seed):
-        model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
-    return model.to(memory_format=choose_memory_format(model, "cpu"))
-
-
 def main() -> None:
     options = make_parser(__doc__).parse_args()
     torch.set_num_threads(options.threads)
@@ -85,7 +75,7 @@ def main() -> None:
         seed = derive_seed("zoo", "network", environment.number, number)
         started = time.perf_counter()
         try:
-            model = build_candidate(candidate, train, seed)
+            model = build_candidate(candidate, train, seed=seed)
             trainer = Trainer(model, train, candidate, seed=seed, device="cpu")
             while not trainer.is_done:
                 trainer.train_epoch()

@@ -44,17 +44,16 @@ from flatselect.data.loading import load_audit_set, load_training_set
 from flatselect.data.splits import split_holdout
 from flatselect.measures import LABEL_COMPANION_NAMES, SET_COMPANION_NAMES
 from flatselect.measures.perturbations import PERTURBATION_NAMES
-from flatselect.models.factories import build_model
 from flatselect.ranking.uncalibrated import order_uncalibrated
 from flatselect.records import EpochMeasurement
 from flatselect.search_space import Candidate, suggest
 from flatselect.selection.agreement import make_agreement_companions
 from flatselect.selection.measuring import measure_training_pixels
 from flatselect.study_file import load_study_file
+from flatselect.training.building import build_candidate
 from flatselect.training.evaluation import evaluate
 from flatselect.training.fit import Trainer
-from flatselect.training.memory_format import choose_memory_format
-from flatselect.training.seeding import derive_seed, seeded
+from flatselect.training.seeding import derive_seed
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "studies" / "zoo"))
@@ -223,9 +222,7 @@ def _train(
     unlabeled: torch.Tensor | None,
 ) -> dict[str, Any]:
     """Test score, validation score where there are such images, and all that is measured where there are unlabelled."""
-    with seeded(seed):
-        model = build_model(candidate.model, candidate.model_args, train.input_shape, train.n_classes)
-    model.to(memory_format=choose_memory_format(model, "cpu"))
+    model = build_candidate(candidate, train, seed=seed)
     trainer = Trainer(model, train, candidate, seed=seed, device="cpu")
     while not trainer.is_done:
         trainer.train_epoch()

@@ -81,8 +81,7 @@ def make_epochs(options: argparse.Namespace, name: str) -> dict[str, Callable[[]
     pixels = torch.randint(256, (options.images, 3, 32, 32), dtype=torch.uint8)
     labels = torch.arange(options.images) % CLASSES
     dataset = TensorDataset(pixels, labels, tuple(map(str, range(CLASSES))), mean=MEAN, std=STD)
-    network = make_network(name).to(memory_format=torch.channels_last)
-    trainer = Trainer(network, dataset, Candidate(name, {}, training, "flip+shift"), seed=0, device=device)
+    trainer = Trainer(make_network(name), dataset, Candidate(name, {}, training, "flip+shift"), seed=0, device=device)
 
     def make_step(layout: torch.memory_format, precision: Any) -> Callable[[torch.Tensor, torch.Tensor], None]:
         model = make_network(name).to(device, memory_format=layout).train()

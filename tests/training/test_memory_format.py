@@ -15,15 +15,19 @@ ROOT = Path(__file__).resolve().parents[2]
 # In a process of its own, as what must not happen ends it. Two threads and an odd batch leave the least room.
 TRAIN = """
 import torch
+from flatselect.config import TrainingSection
+from flatselect.data.dataset import TensorDataset
+from flatselect.search_space import Candidate
+from flatselect.training.fit import Trainer
 from tests.training.test_memory_format import make_network
-from flatselect.training.memory_format import choose_memory_format
 
 torch.set_num_threads(2)
-model = make_network({name!r})
-model.to(memory_format=choose_memory_format(model, "cpu"))
-images = torch.randn(33, 3, 128, 128)
-for _ in range(10):
-    torch.nn.functional.cross_entropy(model(images), torch.arange(33) % 4).backward()
+pixels = torch.randint(256, (33, 3, 128, 128), dtype=torch.uint8)
+dataset = TensorDataset(pixels, torch.arange(33) % 4, tuple("abcd"), mean=(0.5,) * 3, std=(0.5,) * 3)
+candidate = Candidate("own", {{}}, TrainingSection(epochs=10, batch_size=33, learning_rate=0.01), "none")
+trainer = Trainer(make_network({name!r}), dataset, candidate, seed=0, device="cpu")
+while not trainer.is_done:
+    trainer.train_epoch()
     [torch.empty(37 * n) for n in range(1, 40)]
 """
 
@@ -31,7 +35,7 @@ for _ in range(10):
 def make_network(name):
     torch.manual_seed(0)
     if name == "strided pointwise":
-        return nn.Sequential(
+        network = nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1),
             nn.Conv2d(4, 8, 1, stride=2),
             nn.ReLU(),
@@ -39,6 +43,7 @@ def make_network(name):
             nn.Flatten(),
             nn.Linear(8, 4),
         )
+        return network.to(memory_format=torch.channels_last)
     return build_model("cnn", {"block": name, "width": 4, "stages": 3}, (3, 128, 128), 4)
 
 
