@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import optuna
@@ -21,7 +22,7 @@ from flatselect.report.study_contents import Detail, StudyContents
 @pytest.fixture(scope="session")
 def tables(study_path):
     """The database's own tables."""
-    with sqlite3.connect(study_path) as connection:
+    with closing(sqlite3.connect(study_path)) as connection:
         return {
             name: pd.read_sql(f"SELECT * FROM flatselect_{name}", connection)
             for name in ("measurements", "predictions", "audits", "attempts")
