@@ -1,6 +1,7 @@
 """Measuring a model's relative GAP flatness: the one call most users need."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from flatselect.errors import DataError, ModelError, UnsupportedHeadError
 from flatselect.flatness.accumulation import GapFlatness, read_companions
 from flatselect.flatness.batches import Batch, find_image_axes, iterate_batches
+from flatselect.flatness.channels_last import ChannelsLast
 from flatselect.flatness.head import Head
 from flatselect.flatness.head_search import check_output_of_first_image, locate_head
 from flatselect.flatness.input_spread import find_input_stds
@@ -114,11 +116,17 @@ def measure(
             all_images = (prepare(batch.images) for batch in iterate_batches(data, batch_size, n_axes))
             stds = find_input_stds(model, head, all_images, handles)
         total = GapFlatness(head, quantities, companions, stds)
-        modules = [found.module for found in head.layers]
+        modules, probabilities = [found.module for found in head.layers], head.gives_probabilities
+        run = partial(run_tail, model, modules, head.classifier, handles=handles, gives_probabilities=probabilities)
+        order = ChannelsLast(model, handles)
         for batch in _cut(chain([first], batches), head):
-            images = prepare(batch.images)
-            probabilities = head.gives_probabilities
-            tail = run_tail(model, modules, head.classifier, images, handles, gives_probabilities=probabilities)
+            try:
+                tail = run(order.lay_out(prepare(batch.images)))
+            except ModelError:
+                # It may want its maps contiguous (Tensor.view); if that is not why, it fails again.
+                if not order.give_up():
+                    raise
+                tail = run(prepare(batch.images))
             check_output_of_first_image(first_output, tail.output)
             first_output = None
             total.update(tail, batch.labels)

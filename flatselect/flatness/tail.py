@@ -122,7 +122,8 @@ def run_tail(
             if not output.requires_grad or not any(calls):  # here the tail begins
                 output = output.detach() if perturb is None else perturb(output.detach())
                 output.requires_grad_()
-            runs.append(LayerCall(first_input(args, kwargs).detach().clone(), output))
+            given = first_input(args, kwargs).detach().clone(memory_format=torch.contiguous_format)
+            runs.append(LayerCall(given, output))
             # A copy, so that an activation working in place does not work on what was recorded.
             return output.clone()
 
