@@ -86,7 +86,8 @@ class GapFlatness:
         if self._set_companions:
             self._kept_logits.append(record.logits.cpu())
             self._kept_features.append(record.features.cpu())
-            self._kept_labels += [] if labels is None else [labels.cpu()]
+            # A copy, as a loader may fill the same tensor again.
+            self._kept_labels += [] if labels is None else [labels.to("cpu", copy=True)]
         if any(slopes is None for slopes in record.slopes):  # the graph of this pass is needed
             self._reduce_waiting()
             self._reduce(record, tail)

@@ -30,7 +30,7 @@ class ChannelsLast:
         """
         # What is compiled for one order would be compiled again for the other, which takes longer than any pass.
         is_compiled = any(
-            module._compiled_call_impl is not None or hasattr(module, "_orig_mod") for module in model.modules()
+            module._compiled_call_impl is not None or "_orig_mod" in module._modules for module in model.modules()
         )
         self._is_wanted = torch.backends.mkldnn.is_available() and not is_compiled
         self._handles = handles

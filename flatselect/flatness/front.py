@@ -13,6 +13,7 @@ from flatselect.flatness.layer_choice import say_how_to_name
 from flatselect.flatness.tail import is_output_of_classifier, read_logits
 from flatselect.flatness.tail_graph import (
     ANONYMOUS_CONVOLUTION,
+    HIDDEN_PART,
     TailGraph,
     is_upstream,
     read_tail_graph,
@@ -110,8 +111,8 @@ def find_front(run: RecordedRun, classifier: RecordedCall | None, *, is_needed: 
 
     front.sort(key=rank, reverse=True)
     if is_needed:
-        _check_front(run, classifier, graph, front)
-    elif ANONYMOUS_CONVOLUTION in graph.front:
+        _check_front(run, classifier, graph, front, pooled)
+    elif graph.front & {ANONYMOUS_CONVOLUTION, HIDDEN_PART}:
         return Front({}, frozenset(), ())
     last = [i for i in front if not any(i in graph.upstream[other] for other in front if other != i)]
     return Front(
@@ -138,10 +139,13 @@ def _find_linear_of_pooled(calls: Sequence[RecordedCall]) -> set[Node]:
     return found
 
 
-def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailGraph, front: list[int]) -> None:
+def _check_front(
+    run: RecordedRun, classifier: RecordedCall | None, graph: TailGraph, front: list[int], pooled: set[Node]
+) -> None:
     end = f"the classifier {classifier}" if classifier else "the model's output"
     convolutions = [call.name for call in run.calls if call.is_convolution and call is not classifier]
-    nearest = run.calls[front[0]].name if front else convolutions[-1] if convolutions else None
+    of_maps = [call.name for call in run.calls if call.name in convolutions and call.node not in pooled]
+    nearest = run.calls[front[0]].name if front else of_maps[-1] if of_maps else None
     other_way = _OTHER_WAY if nearest is None else say_how_to_name(nearest)
     blocking = [
         i
@@ -158,6 +162,11 @@ def _check_front(run: RecordedRun, classifier: RecordedCall | None, graph: TailG
             "an nn.Linear on pooled features, or its softmax, or a pooled convolution: flatness of the last "
             f"convolution needs a network that ends so; {other_way}",
             nearest,
+        )
+    if HIDDEN_PART in graph.front:
+        raise UnsupportedHeadError(
+            f"a part of the model inside a reentrant activation checkpoint feeds {end}, and hides its layers: give "
+            "torch.utils.checkpoint.checkpoint use_reentrant=False, or switch checkpointing off"
         )
     if ANONYMOUS_CONVOLUTION in graph.front:
         raise UnsupportedHeadError(

@@ -151,8 +151,8 @@ def run_model(model: nn.Module, images: Tensor) -> object:
 
 def unwrap_compiled(model: nn.Module) -> nn.Module:
     """The module that `torch.compile` wrapped: hooks work on it."""
-    original = getattr(model, "_orig_mod", model)
-    return original if isinstance(original, nn.Module) else model
+    # Its own child, not an attribute: a wrapper that hands on attributes has those of a compiled module inside.
+    return dict(model.named_children()).get("_orig_mod", model) if isinstance(model, nn.Module) else model
 
 
 def find_device(model: nn.Module, given: torch.device | str | None) -> torch.device:

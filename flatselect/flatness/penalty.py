@@ -14,6 +14,7 @@ from flatselect.flatness.head import Head, MeasuredLayer
 from flatselect.flatness.matrix_products import multiply_channels, multiply_rows
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
+from flatselect.flatness.separability import draw_feature_weights, find_tolerance, is_weighted
 from flatselect.flatness.tail import choose_slope_factor, first_input, read_logits
 
 
@@ -132,6 +133,7 @@ def _compute(
         n_positions = geometry.channels_first(activations)[0, 0].numel()
         factor = choose_slope_factor(n_positions, features.dtype)
         slopes = differentiate(features, torch.full_like(features, factor))
+    if layer.channel_features is not None and _is_followed(layer, geometry, features, activations, slopes, factor):
         rows = head_rows.to(dtype).index_select(1, layer.channel_features)  # (n_classes, J)
         # A vector common to all rows cancels: taken out first, it cannot drown the differences.
         centered = deviations.of_rows(rows - rows.mean(0))
@@ -142,6 +144,31 @@ def _compute(
         left, right = patches.factorise(differentiate(logits, cotangent))
         by_class.append((multiply_channels(kernel_gram, left) * right).sum((1, 2)))
     return deviations.average(torch.stack(by_class, 1).double())
+
+
+def _is_followed(
+    layer: MeasuredLayer, geometry: LayerGeometry, features: Tensor, activations: Tensor, slopes: Tensor, factor: int
+) -> bool:
+    """Whether, for these images too, each channel feeds the feature that it fed where the head was found.
+
+    A gate that was shut there may be open here: then κ is what it is by class.
+
+    Args:
+        layer: With its channel map.
+        geometry: Of the layer.
+        features: h, (n_images, n_features).
+        activations: The layer's output a.
+        slopes: ∂(factor·h)/∂a, (n_images, J, P).
+        factor: A number.
+    """
+    assert layer.channel_features is not None
+    if int(layer.channel_features.max()) >= features.shape[1]:
+        return False
+    weights = draw_feature_weights(features)
+    (found,) = torch.autograd.grad(features, activations, factor * weights.expand_as(features), retain_graph=True)
+    of_channels = weights[layer.channel_features].to(slopes.dtype)
+    found = geometry.channels_first(found).flatten(2).to(slopes.dtype)
+    return is_weighted(found, slopes.detach(), of_channels, find_tolerance(features.dtype))
 
 
 class _Gram(torch.autograd.Function):

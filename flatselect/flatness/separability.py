@@ -111,7 +111,7 @@ def follow_features(
 ) -> list[bool]:
     """Whether each layer's channels feed the features that they are said to, for the images of this very pass.
 
-    Features times ±1 must give slopes times ±1.
+    Features times numbers, all of them different, must give slopes times the same.
 
     Args:
         tail: The pass.
@@ -121,18 +121,30 @@ def follow_features(
         features_of: What each channel of a layer feeds, (J,); None for layers that nothing is said of.
     """
     n_features = tail.features.shape[1]
-    generator = torch.Generator().manual_seed(n_features)
-    signs = (2 * torch.randint(2, (n_features,), generator=generator) - 1).to(tail.features)
-    signed = tail.differentiate(tail.features, factor * signs.expand_as(tail.features))
+    weights = draw_feature_weights(tail.features)
+    weighted = tail.differentiate(tail.features, factor * weights.expand_as(tail.features))
     follows: list[bool] = []
     for i, (geometry, features) in enumerate(zip(geometries, features_of, strict=True)):
         if features is None or int(features.max()) >= n_features:
             follows.append(False)
             continue
-        found, plain = (geometry.channels_first(of_layers[i][0]).flatten(2) for of_layers in (signed, slopes))
-        error = (found - plain * signs[features][:, None]).abs().amax((0, 2))
-        follows.append(bool((error <= find_tolerance(plain.dtype) * plain.abs().amax((0, 2))).all()))
+        found, plain = (geometry.channels_first(of_layers[i][0]).flatten(2) for of_layers in (weighted, slopes))
+        follows.append(is_weighted(found, plain, weights[features], find_tolerance(plain.dtype)))
     return follows
+
+
+def draw_feature_weights(features: Tensor) -> Tensor:
+    """A number for each feature, (n_features,): ±[1, 2), no two the same; signs, as half precision tells few apart."""
+    n_features = features.shape[1]
+    generator = torch.Generator().manual_seed(n_features)
+    signs = 2 * torch.randint(2, (n_features,), generator=generator) - 1
+    return (signs * (1 + torch.rand(n_features, generator=generator, dtype=torch.float64))).to(features)
+
+
+def is_weighted(found: Tensor, plain: Tensor, weights: Tensor, tolerance: float) -> bool:
+    """Whether slopes, (n_images, J, P), are others times a number of each channel's, (J,)."""
+    error = (found - plain * weights[:, None]).abs().amax((0, 2))
+    return bool((error <= tolerance * plain.abs().amax((0, 2))).all())
 
 
 def check_derivatives(tail: TailPass, names: Sequence[str]) -> list[int]:

@@ -10,6 +10,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
 ANONYMOUS_CONVOLUTION = -1
+HIDDEN_PART = -2
 # PyTorch's own, and those of other packages, such as torchvision's deformable one.
 _CONVOLUTION = re.compile("Convolution|[Cc]onv_?[123]d")
 
@@ -35,7 +36,8 @@ class TailGraph:
 
     Attributes:
         front: Layers met first on the ways from the classifier back to the images, gates left out;
-            `ANONYMOUS_CONVOLUTION` among them is a convolution that no module ran.
+            `ANONYMOUS_CONVOLUTION` among them is a convolution that no module ran, `HIDDEN_PART` what runs without a
+            graph and is computed again for a backward pass (a reentrant checkpoint).
         depth: For every layer upstream: the most convolutions on one way from the images to its output, itself
             included if it is one.
         upstream: For every layer upstream: all layers from it towards the images.
@@ -76,6 +78,8 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
         layer = layers.get(node)
         if layer is None and _CONVOLUTION.search(node.name()) and not _is_fixed_filter(node):
             layer = ANONYMOUS_CONVOLUTION
+        elif layer is None and node.name() == "CheckpointFunctionBackward":
+            layer = HIDDEN_PART
         if layer is None:
             sides = [front[parent] if parent else frozenset[int]() for parent, _ in node.next_functions]
             whole = tuple(sides)
@@ -91,7 +95,7 @@ def read_tail_graph(root: Node | None, layers: Mapping[Node, int], convolutions:
                 squashed.add(node)
         else:
             front[node] = frozenset({layer})
-            upstream[node] = above | front[node] if layer != ANONYMOUS_CONVOLUTION else above
+            upstream[node] = above | front[node] if layer >= 0 else above
             depth[node] = deepest + (layer in convolutions)
             layer_upstream[layer] = layer_upstream.get(layer, frozenset()) | above
             layer_depth[layer] = max(depth[node], layer_depth.get(layer, 0))

@@ -202,9 +202,9 @@ class TailReduction:
     def _check_channels(self, tail: TailPass, slopes: list[list[Tensor]], factor: int) -> None:
         """Holds what was found of the tail against these images, and from here on believes only what holds.
 
-        The head was found under noise around a few images. Features times ±1 must give slopes times ±1 where each
-        channel feeds one of them. So a closed gate that opens for some images (or another way for images of another
-        size) costs time, not the right number: κ is the same by class Jacobians.
+        The head was found under noise around a few images. Features times numbers must give slopes times these where
+        each channel feeds one of them. So a closed gate that opens for some images (or another way for images of
+        another size) costs time, not the right number: κ is the same by class Jacobians.
         """
         maps = [
             self._head.layers[i].channel_features if is_closed else None for i, is_closed in enumerate(self.is_closed)

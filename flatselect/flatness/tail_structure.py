@@ -104,9 +104,11 @@ class TailStructure:
     def is_plain(self) -> bool:
         """Whether it is linear but for kinks of single numbers, and keeps channels apart wherever it adds up.
 
-        Nothing there multiplies or divides two computed tensors, so that no gate opens or closes with them.
+        Nothing there multiplies or divides two computed tensors, so that no gate opens or closes with them, and nothing
+        goes two ways, one of which a kink may close.
         """
-        return all(node.is_plain for node in self.nodes)
+        parents = [parent for node in self.nodes for parent in node.parents if parent is not None]
+        return len(set(parents)) == len(parents) and all(node.is_plain for node in self.nodes)
 
     @cached_property
     def is_piecewise_linear(self) -> bool:

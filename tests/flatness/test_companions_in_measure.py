@@ -71,3 +71,16 @@ def test_workers_agree_with_one_go() -> None:
     workers[0].merge(workers[1])
     expected = measure(model, (images, labels), companions=ALL, head=head)
     assert workers[0].compute().companions == pytest.approx(expected.companions, rel=1e-12)
+
+
+def test_labels_that_a_loader_fills_again() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    given = torch.arange(len(images) * 3) % 4
+    expected = measure(model, [(images, labels) for labels in given.split(len(images))], companions=ALL)
+
+    def refill():
+        held = torch.empty(len(images), dtype=torch.int64)
+        for labels in given.split(len(images)):
+            yield images, held.copy_(labels)
+
+    assert measure(model, refill(), companions=ALL).companions == expected.companions

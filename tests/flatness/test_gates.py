@@ -222,3 +222,40 @@ def test_the_values_that_attention_weighs_are_no_gate(way: str) -> None:
     assert measured.layer == "values"
     expected = reference_flatness(model, images, layer="values").relative_gap_flatness
     assert measured.relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+
+
+def gate_all(maps: Tensor) -> Tensor:
+    return (F.relu(maps.mean((1, 2, 3), keepdim=True) - 3) + 0.5).expand(-1, maps.shape[1], 1, 1)
+
+
+def gate_pairs(maps: Tensor) -> Tensor:
+    """One for channels 0 and 1, one for 2 and 3."""
+    gates = F.relu(maps.mean((2, 3)).view(-1, 2, 2).mean(2) - 3).repeat_interleave(2, 1) + 0.5
+    return gates[:, :, None, None]
+
+
+class SharedGate(nn.Module):
+    """Gates of several channels, shut for faint images."""
+
+    def __init__(self, gate: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.stem, self.last, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 4)
+        self.fc.weight.data /= 100
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = F.relu(self.last(F.relu(self.stem(x))))
+        return self.fc((maps * self.gate(maps)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("gate", [gate_all, gate_pairs])
+@pytest.mark.parametrize("seed", range(3))
+def test_gates_of_several_channels_that_open_for_later_images(gate: Callable[[Tensor], Tensor], seed: int) -> None:
+    torch.manual_seed(seed)
+    model, images = SharedGate(gate).double(), torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    images[1:] *= 100
+    expected = reference_by_gradients(model, images, "last").gauss_newton_flatness
+    assert measure(model, images).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+    head = find_head(model, images)
+    assert head.layers[0].method == "closed_form"  # on the first image, where the gates are shut
+    assert flatness_penalty(model, images, head).item() == pytest.approx(expected, rel=1e-8)

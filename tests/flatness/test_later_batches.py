@@ -241,3 +241,20 @@ def test_later_images_that_take_another_way_through_the_tail(forward: Forward, k
     for layer in measured.layers:
         expected = expect(model, [dark] if knows_head else [bright, dark], layer.layer)
         assert layer.relative_flatness == pytest.approx(expected, rel=1e-8)
+
+
+def use_twice(net: Net, x: Tensor) -> Tensor:
+    maps = net.c2(F.relu(net.c1(x)))
+    return net.out(torch.cat([F.relu(maps), F.relu(net.norm(maps))], 1).mean((2, 3)))
+
+
+def test_a_channel_that_feeds_a_second_feature_for_later_images() -> None:
+    """Every operation keeps channels apart, but one of two ways is shut by its kink while images are faint."""
+    norm, out = nn.BatchNorm2d(5), nn.Linear(10, 4)
+    nn.init.constant_(norm.running_mean, 10)
+    out.weight.data *= 0.01
+    model, images = Net(use_twice, norm=norm, out=out).double().eval(), draw(6)
+    batches = [images[:3] * 0.01, images[3:] * 255]
+    measured = measure(model, batches)
+    assert measured.relative_gap_flatness == pytest.approx(expect(model, batches, "c2"), rel=1e-8)
+    assert measured.method == "class_jacobians"

@@ -309,8 +309,11 @@ def test_a_tail_without_derivative_is_refused() -> None:
         y: Tensor = torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True)
         return y
 
+    model, images = Changed(after=checkpointed), torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    with pytest.raises(UnsupportedHeadError, match=r"inside a reentrant activation checkpoint.*use_reentrant=False"):
+        measure(model, images)
     with pytest.raises(ModelError, match="cannot be differentiated between its measured layers and its output"):
-        measure(Changed(after=checkpointed), torch.randn(3, 2, 8, 8, dtype=torch.float64))
+        measure(model, images, layer="last")
 
 
 def test_buffers_that_a_forward_pass_changes_are_put_back() -> None:

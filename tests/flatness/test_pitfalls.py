@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from cases import StandardisedConv2d, make_case
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import DeformConv2d
 from two_convolutions import Two, make_images, run_within
 
@@ -359,3 +360,96 @@ def test_what_a_model_keeps_in_tuples_is_put_back_and_odd_attributes_are_let_be(
     measure(model, make_images())
     assert model.kept == ([], {})
     copy.deepcopy(model.kept)
+
+
+class Shortcut(nn.Module):
+    """The last convolution runs inside a checkpoint, the projection shortcut beside it."""
+
+    def __init__(self, **options: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.conv1, self.conv2 = (
+            nn.Conv2d(3, 4, 3),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Conv2d(4, 6, 3, padding=1),
+        )
+        self.short, self.fc = nn.Conv2d(4, 6, 1), nn.Linear(6, 5)
+        self.options = options
+
+    def branch(self, x: Tensor) -> Tensor:
+        return self.conv2(F.relu(self.conv1(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        y = checkpoint(self.branch, x, **self.options) if self.options else self.branch(x)
+        return self.fc(F.relu(y + self.short(x)).mean((2, 3)))
+
+
+def test_layers_that_a_reentrant_checkpoint_hides_are_not_passed_over() -> None:
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    with pytest.raises(
+        UnsupportedHeadError, match=r"inside a reentrant activation checkpoint feeds the classifier 'fc'"
+    ):
+        measure(Shortcut(use_reentrant=True).double(), images)
+    model = Shortcut().double()
+    measured = measure(model, images)
+    assert measured.layer == "conv2"
+    expected = reference_by_gradients(model, images, "conv2").gauss_newton_flatness
+    assert measured.relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+
+
+class HandsOn(nn.Module):
+    """Normalises, and hands on every attribute of the model inside."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model((x - 0.5) / 0.25)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own looking
+def test_a_wrapper_of_a_compiled_model_is_not_passed_over() -> None:
+    model, images, _ = make_case("conv_bn_relu")
+    expected = measure(HandsOn(model), images).relative_gap_flatness
+    assert measure(model, images).relative_gap_flatness != pytest.approx(expected, rel=1e-3)
+    compiled = torch.compile(model, backend="eager")
+    assert measure(HandsOn(compiled), images).relative_gap_flatness == pytest.approx(expected, rel=1e-9)  # type: ignore[arg-type]
+
+
+class WithCoordinates(nn.Conv2d):
+    """Adds a channel to its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        across = torch.linspace(-1, 1, x.shape[3], dtype=x.dtype).expand(len(x), 1, *x.shape[2:])
+        return super().forward(torch.cat([x, across], 1))
+
+
+def test_a_convolution_that_adds_channels_to_its_input() -> None:
+    def make(first: nn.Module, last: nn.Module) -> nn.Module:
+        torch.manual_seed(0)
+        end = (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
+        return nn.Sequential(first, nn.ReLU(), last, *end).double()
+
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    with pytest.raises(UnsupportedHeadError, match=r"'2' \(WithCoordinates\) does not compute the convolution"):
+        measure(make(nn.Conv2d(3, 4, 3), WithCoordinates(5, 6, 3)), images)
+    measured = measure(make(WithCoordinates(4, 4, 3), nn.Conv2d(4, 6, 3)), images, layers="all")
+    assert measured.refused.keys() == {"0"}
+    assert {layer.layer for layer in measured.layers} == {"2", "6"}
+
+
+def test_the_layer_to_name_instead_is_a_convolution_of_maps() -> None:
+    """Not the linear layer written as a convolution of what is pooled, which stands in the way."""
+    torch.manual_seed(0)
+    body = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    model = nn.Sequential(*body, nn.Conv2d(6, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
+    with pytest.raises(UnsupportedHeadError, match=r"'5' \(Conv2d\) stands between.*layer='2'"):
+        measure(model, torch.randn(3, 3, 8, 8))
