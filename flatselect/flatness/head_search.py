@@ -31,6 +31,7 @@ from flatselect.flatness.separability import (
     perturb_activations,
 )
 from flatselect.flatness.tail import run_tail
+from flatselect.flatness.tail_graph import name_operation
 
 # At most as many are run under noise to find what lies between layer and output.
 _PROBED_IMAGES = 6
@@ -112,6 +113,8 @@ def _locate_head(
     run = record_run(model, batch, handles)
     overwrites_images = batch._version != version
     classifier = find_classifier(run)
+    if classifier is None and _is_made_by_sigmoid(run.output):
+        raise _refuse_sigmoid(run.output)
     front = find_front(run, classifier, is_needed=wanted is None)
     refused: dict[str, str] = {}
     if wanted is None:
@@ -277,7 +280,19 @@ def _check_output_is_logits(output: object, head: Head) -> None:
     assert isinstance(output, Tensor)
     is_within_one = not head.gives_probabilities and bool(((output >= 0) & (output <= 1)).all())
     if is_within_one and head.exactness == "gauss_newton":
-        raise UnsupportedHeadError(
-            f"the model's output, shape {tuple(output.shape)}, lies between 0 and 1 and is not a softmax (a sigmoid?); "
-            "expected logits of a softmax: return what the last layer gives"
-        )
+        raise _refuse_sigmoid(output)
+
+
+def _refuse_sigmoid(output: object) -> UnsupportedHeadError:
+    assert isinstance(output, Tensor)
+    return UnsupportedHeadError(
+        f"the model's output, shape {tuple(output.shape)}, lies between 0 and 1 and is not a softmax (a sigmoid?); "
+        "expected logits of a softmax: return what the last layer gives"
+    )
+
+
+def _is_made_by_sigmoid(output: object) -> bool:
+    node = output.grad_fn if isinstance(output, Tensor) else None
+    while node is not None and name_operation(node) in ("Alias", "Clone", "Squeeze", "UnsafeView", "View"):
+        node = node.next_functions[0][0]
+    return node is not None and name_operation(node) in ("Hardsigmoid", "Sigmoid")

@@ -453,3 +453,12 @@ def test_the_layer_to_name_instead_is_a_convolution_of_maps() -> None:
     model = nn.Sequential(*body, nn.Conv2d(6, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
     with pytest.raises(UnsupportedHeadError, match=r"'5' \(Conv2d\) stands between.*layer='2'"):
         measure(model, torch.randn(3, 3, 8, 8))
+
+
+@pytest.mark.parametrize("options", [{}, {"layer": "2"}, {"layers": "all"}])
+def test_what_a_sigmoid_gives_is_not_read_as_logits(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    body = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.randn(3, 3, 8, 8)
+    with pytest.raises(UnsupportedHeadError, match="sigmoid"):
+        measure(nn.Sequential(*body, nn.Linear(6, 5), nn.Sigmoid()), images, **options)
