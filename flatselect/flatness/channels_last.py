@@ -1,10 +1,13 @@
 """The order of numbers in memory in which a CPU runs a network quickest."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from flatselect.flatness.patches import LayerGeometry
 
 # Types that oneDNN computes with; torch's own convolutions take up to 1.6 times as long with channels last.
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -35,8 +38,11 @@ class ChannelsLast:
         self._is_wanted = torch.backends.mkldnn.is_available() and not is_compiled
         self._handles = handles
         for module in model.modules() if self._is_wanted else ():
-            if isinstance(module, nn.Conv2d) and module.weight[0].numel() >= _WEIGHTS_PER_POSITION:
-                handles.append(module.register_forward_pre_hook(_make_small_maps_contiguous))
+            if isinstance(module, nn.Conv2d):
+                n_positions = LayerGeometry.of(module).patch_size // _WEIGHTS_PER_POSITION
+                if n_positions:
+                    hook = partial(_make_small_maps_contiguous, n_positions)
+                    handles.append(module.register_forward_pre_hook(hook))
             elif isinstance(module, nn.GroupNorm):
                 handles.append(module.register_forward_pre_hook(_make_contiguous))
 
@@ -58,12 +64,11 @@ class ChannelsLast:
         return was_wanted
 
 
-def _make_small_maps_contiguous(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+def _make_small_maps_contiguous(
+    most_positions: int, layer: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...] | None:
     assert isinstance(layer, nn.Conv2d)
-    if not args or args[0].ndim != 4:
-        return None
-    n_positions = math.prod(args[0].shape[2:]) // math.prod(layer.stride)
-    if layer.weight[0].numel() < _WEIGHTS_PER_POSITION * n_positions:
+    if not args or math.prod(args[0].shape[2:]) > most_positions * math.prod(layer.stride):
         return None
     return _make_contiguous(layer, args)
 

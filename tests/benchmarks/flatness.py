@@ -8,7 +8,8 @@ python tests/benchmarks/flatness.py --peers --batch 32        # other packages t
 `flatness_peers.py` beside it says which packages these are, and compares on other terms. Weights are random, with
 batch-norm statistics of noise images, which keep the activations of an untrained network from fading. What a call pays
 once, however many images it measures, has a row of its own: finding the head. The layer's Gram, paid once too, is in
-the rows of `measure`.
+the rows of `measure`. Ratios are to the forward pass over the images as they are, as most would write it; that over
+images with their channels last, in which order `measure` runs them on a CPU, has a row beside it.
 """
 
 import argparse
@@ -84,10 +85,13 @@ def forward_plain(model: nn.Module, images: Iterable[Tensor]) -> None:
 
 
 def make_calls(model: nn.Module, images: Tensor) -> dict[str, Callable[[], object]]:
-    """The forward pass, `measure`, `measure` of a head that was found before, and finding it."""
+    """The forward pass, that of channels last, `measure`, `measure` of a head that was found before, and finding it."""
     head = find_head(model, images[0])
     return {
         "forward": lambda: forward_plain(model, images),
+        "forward, channels last": lambda: forward_plain(
+            model, (batch.contiguous(memory_format=torch.channels_last) for batch in images)
+        ),
         "measure": lambda: measure(model, list(images)),
         "measure, head known": lambda: measure(model, list(images), head=head),
         "find_head, once": lambda: find_head(model, images[0]),
