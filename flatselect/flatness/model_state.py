@@ -54,6 +54,7 @@ def undisturbed_evaluation(
         torch.no_grad(),
         torch.autocast(device.type, enabled=False),
         torch.random.fork_rng(cuda_devices),
+        without_backward_hooks(training),
     ):
         try:
             for module in training:
@@ -79,6 +80,25 @@ def undisturbed_evaluation(
                 if not _is_same(buffer, value):  # by value: fused operations change buffers unseen
                     buffer.copy_(value)
             _put_back(containers)
+
+
+@contextmanager
+def without_backward_hooks(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Sets aside the backward hooks of modules, and those of all modules: the gradients they give are not the model's.
+
+    Guided backpropagation clips them, others count what flows by.
+    """
+    of_all = vars(torch.nn.modules.module)
+    registers = [(vars(module), name) for module in modules for name in ("_backward_hooks", "_backward_pre_hooks")]
+    registers += [(of_all, "_global_backward_hooks"), (of_all, "_global_backward_pre_hooks")]
+    kept = [(place, name, place[name]) for place, name in registers if place.get(name)]
+    for place, name, _ in kept:
+        place[name] = OrderedDict()
+    try:
+        yield
+    finally:
+        for place, name, hooks in kept:
+            place[name] = hooks
 
 
 def _copy_containers(values: Iterable[Iterable[object]]) -> list[tuple[Any, Any]]:

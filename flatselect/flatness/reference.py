@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flatselect.errors import ModelError, UnsupportedHeadError
 from flatselect.flatness.head_search import find_head
-from flatselect.flatness.model_state import find_device, unwrap_compiled
+from flatselect.flatness.model_state import find_device, unwrap_compiled, without_backward_hooks
 
 _MAX_BYTES = 1e9
 
@@ -85,19 +85,22 @@ def reference_flatness(
     rows = weight.flatten(1)  # (J, d)
     kernel_gram = rows @ rows.mT
     sums = [0.0, 0.0, 0.0, 0.0]
-    for i, image in enumerate(images):
-        with torch.no_grad():
-            logits = logits_of(weight, image)
-        label = logits.argmax() if labels is None else labels[i].to(images.device)
-        # Reverse over reverse: torch.func.hessian's forward mode asks more of every operation, and warns.
-        hessian = torch.func.jacrev(torch.func.jacrev(loss_of))(weight, image, label).reshape(*rows.shape, *rows.shape)
-        jacobian = torch.func.jacrev(logits_of)(weight, image).flatten(2)  # (C, J, d)
-        p = logits.softmax(0)
-        gauss_newton = torch.einsum("cjx,cb,bky->jxky", jacobian, p.diag() - p.outer(p), jacobian)
-        for start, matrix in ((0, hessian), (2, gauss_newton)):
-            block_traces = torch.einsum("jxkx->jk", matrix)
-            sums[start] += (kernel_gram * block_traces).sum().item()
-            sums[start + 1] += block_traces.trace().item()
+    with without_backward_hooks(model.modules()):
+        for i, image in enumerate(images):
+            with torch.no_grad():
+                logits = logits_of(weight, image)
+            label = logits.argmax() if labels is None else labels[i].to(images.device)
+            # Reverse over reverse: torch.func.hessian's forward mode asks more of every operation, and warns.
+            hessian = torch.func.jacrev(torch.func.jacrev(loss_of))(weight, image, label).reshape(
+                *rows.shape, *rows.shape
+            )
+            jacobian = torch.func.jacrev(logits_of)(weight, image).flatten(2)  # (C, J, d)
+            p = logits.softmax(0)
+            gauss_newton = torch.einsum("cjx,cb,bky->jxky", jacobian, p.diag() - p.outer(p), jacobian)
+            for start, matrix in ((0, hessian), (2, gauss_newton)):
+                block_traces = torch.einsum("jxkx->jk", matrix)
+                sums[start] += (kernel_gram * block_traces).sum().item()
+                sums[start + 1] += block_traces.trace().item()
     flatness, trace, gauss_newton_flatness, gauss_newton_trace = (total / len(images) for total in sums)
     return ReferenceFlatness(flatness, trace, gauss_newton_flatness, gauss_newton_trace, len(images), layer)
 
@@ -169,23 +172,24 @@ def reference_by_gradients(
         return torch.stack([projected, gradient.square().sum()])
 
     total = torch.zeros(2, dtype=torch.float64, device=images.device)
-    for i, image in enumerate(images):
-        with torch.enable_grad():
-            logits = _to_logits(model(image[None].clone()))
-        if not logits.requires_grad:
-            raise ModelError(f"the model's output does not depend on the weight of layer {layer!r}")
-        p = logits.detach().softmax(0)
-        top = int(p.argmax())
-        mean = torch.zeros_like(rows)
-        for c, probability in enumerate(p.tolist()):
-            if c != top and probability > 0:
-                (gradient,) = torch.autograd.grad(logits[c] - logits[top], weight, retain_graph=True)
-                difference = gradient.flatten(1)
-                total += probability * weigh(difference)
-                mean += probability * difference
-            if report is not None:
-                report(i * len(p) + c + 1, len(images) * len(p))
-        total -= weigh(mean)
+    with without_backward_hooks(model.modules()):
+        for i, image in enumerate(images):
+            with torch.enable_grad():
+                logits = _to_logits(model(image[None].clone()))
+            if not logits.requires_grad:
+                raise ModelError(f"the model's output does not depend on the weight of layer {layer!r}")
+            p = logits.detach().softmax(0)
+            top = int(p.argmax())
+            mean = torch.zeros_like(rows)
+            for c, probability in enumerate(p.tolist()):
+                if c != top and probability > 0:
+                    (gradient,) = torch.autograd.grad(logits[c] - logits[top], weight, retain_graph=True)
+                    difference = gradient.flatten(1)
+                    total += probability * weigh(difference)
+                    mean += probability * difference
+                if report is not None:
+                    report(i * len(p) + c + 1, len(images) * len(p))
+            total -= weigh(mean)
     flatness, trace = (total / len(images)).tolist()
     return GradientFlatness(flatness, trace, len(images), layer)
 

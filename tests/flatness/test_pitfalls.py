@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from cases import StandardisedConv2d, make_case
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
 from torchvision.ops import DeformConv2d
 from two_convolutions import Two, make_images, run_within
 
@@ -462,3 +463,52 @@ def test_what_a_sigmoid_gives_is_not_read_as_logits(options: dict[str, Any]) -> 
     images = torch.randn(3, 3, 8, 8)
     with pytest.raises(UnsupportedHeadError, match="sigmoid"):
         measure(nn.Sequential(*body, nn.Linear(6, 5), nn.Sigmoid()), images, **options)
+
+
+def _double_gradients(_: nn.Module, *gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if gradient is None else 2 * gradient for gradient in gradients[0])
+
+
+BACKWARD_HOOKS: dict[str, Callable[[nn.Module], RemovableHandle]] = {
+    "full": lambda module: module.register_full_backward_hook(_double_gradients),
+    "before": lambda module: module.register_full_backward_pre_hook(_double_gradients),
+    "of inputs": lambda module: module.register_backward_hook(_double_gradients),
+    "of all modules": lambda _: nn.modules.module.register_module_full_backward_hook(_double_gradients),
+    "before, of all modules": lambda _: nn.modules.module.register_module_full_backward_pre_hook(_double_gradients),
+}
+
+
+@pytest.mark.parametrize("register", BACKWARD_HOOKS.values(), ids=BACKWARD_HOOKS)
+@pytest.mark.parametrize("name", ["conv_bn_relu", "silu"])
+def test_backward_hooks_that_change_gradients_are_set_aside(
+    name: str, register: Callable[[nn.Module], RemovableHandle]
+) -> None:
+    """As guided backpropagation has them."""
+    model, images, case = make_case(name)
+    model.eval()
+
+    def compute() -> list[float]:
+        head = find_head(model, images)
+        return [
+            measure(model, images).relative_gap_flatness,
+            measure(model, images, layers="all").relative_gap_flatness,
+            flatness_penalty(model, images, head).item(),
+            reference_flatness(model, images, layer=case.layer).gauss_newton_flatness,
+            reference_by_gradients(model, images, case.layer).gauss_newton_flatness,
+        ]
+
+    def differentiate_images() -> Tensor:
+        given = images.clone().requires_grad_()
+        model(given).square().sum().backward()
+        assert given.grad is not None
+        return given.grad
+
+    expected, gradient = compute(), differentiate_images()
+    activation = next(module for module in model.modules() if isinstance(module, (nn.ReLU, nn.SiLU)))
+    handle = register(activation)
+    try:
+        assert compute() == pytest.approx(expected, rel=1e-12)
+        assert (differentiate_images() - gradient).abs().max() > 0.1 * gradient.abs().max()  # it works again
+    finally:
+        handle.remove()
+    assert torch.equal(differentiate_images(), gradient)
