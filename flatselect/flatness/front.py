@@ -182,8 +182,9 @@ def _check_front(
         )
     if not front and convolutions:  # which naming them would not help
         raise UnsupportedHeadError(
-            f"no convolution feeds {end} by a way that gradients can go (torch.no_grad or detach after "
-            f"{convolutions[-1]!r}?): expected a network whose output can be differentiated in its convolutions"
+            f"no convolution feeds {end} by a way that gradients can go (torch.no_grad, detach or a "
+            f"reentrant activation checkpoint, at or after {convolutions[-1]!r}?): expected a network whose output can "
+            "be differentiated in its convolutions"
         )
     if not front:
         raise UnsupportedHeadError(f"no convolution feeds {end}; expected a convolutional network; {other_way}")

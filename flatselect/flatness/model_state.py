@@ -15,6 +15,8 @@ from flatselect.errors import FlatselectError, ModelError, NonFiniteError
 # Exact types only: what others do when they are cleared and filled is not known. By identity, as a class may refuse to
 # be hashed or compared.
 _CONTAINER_IDS = frozenset(map(id, (dict, OrderedDict, defaultdict, Counter, list, set, deque)))
+# By these, networks of timm and of transformers are told to recompute activations in the backward pass.
+_CHECKPOINTING_SWITCHES = ("grad_checkpointing", "gradient_checkpointing")
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def undisturbed_evaluation(
     kept for later would hold a graph), which buffers, parameters and modules there are, which parameters ask for
     gradients, and torch's random state. A parameter whose `data` is replaced (a norm held below a bound) gets the old
     one back; not one that is written into, of which there is no copy. The modes are set module by module: a model's own
-    `train()` may freeze, merge or convert weights.
+    `train()` may freeze, merge or convert weights. Activation checkpointing is switched off where a module has a switch
+    for it: it computes the same, and would run layers again when hooks and modes are others.
 
     Args:
         model: Any module.
@@ -59,6 +62,9 @@ def undisturbed_evaluation(
         try:
             for module in training:
                 module.training = False
+                for name in _CHECKPOINTING_SWITCHES:
+                    if vars(module).get(name) is True:
+                        setattr(module, name, False)
             for tensor in trained:
                 tensor.requires_grad_(False)
             yield handles

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from flatselect.errors import DataError, ModelError, UnsupportedHeadError
+from flatselect.errors import DataError, UnsupportedHeadError
 from flatselect.flatness.batch_statistics import BatchStatistics
 from flatselect.flatness.head import Head, MeasuredLayer
 from flatselect.flatness.matrix_products import multiply_channels, multiply_rows
 from flatselect.flatness.model_state import find_device, find_dtype, run_model, undisturbed_evaluation, unwrap_compiled
 from flatselect.flatness.patches import LayerGeometry, PatchProducts
 from flatselect.flatness.separability import draw_feature_weights, find_tolerance, is_weighted
-from flatselect.flatness.tail import choose_slope_factor, first_input, read_logits
+from flatselect.flatness.tail import choose_slope_factor, first_input, read_logits, refuse_derivative
 
 
 def flatness_penalty(model: nn.Module, images: Tensor, head: Head) -> Tensor:
@@ -242,9 +242,7 @@ def _differentiate(outputs: Tensor, activations: Tensor, cotangent: Tensor) -> T
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise ModelError(
-            f"the model cannot be differentiated between its last convolution and its classifier: {error}"
-        ) from error
+        raise refuse_derivative("its last convolution and its classifier", error) from error
     return slopes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 from torch.utils.hooks import RemovableHandle
 
 from flatselect.errors import ModelError, UnsupportedHeadError
@@ -62,7 +63,7 @@ class TailPass:
                 then have too.
 
         Raises:
-            ModelError: Something in the tail cannot be differentiated (a reentrant activation checkpoint).
+            ModelError: Something in the tail cannot be differentiated (an activation checkpoint).
         """
         is_batched = cotangent.ndim > values.ndim
         try:
@@ -79,9 +80,7 @@ class TailPass:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise ModelError(
-                f"the model cannot be differentiated between its measured layers and its output: {error}"
-            ) from error
+            raise refuse_derivative("its measured layers and its output", error) from error
         flat = iter(derivatives)
         return [[next(flat) for _ in calls] for calls in self.calls]
 
@@ -163,6 +162,17 @@ def _operations_without_batching_rule_ignored() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")
         yield
+
+
+def refuse_derivative(where: str, error: RuntimeError) -> ModelError:
+    """For what autograd raised between two places of the model, named in words."""
+    message = f"the model cannot be differentiated between {where}"
+    if isinstance(error, CheckpointError):
+        return ModelError(
+            f"{message}: a part of it that an activation checkpoint runs (torch.utils.checkpoint) computes otherwise "
+            "when it runs again; switch checkpointing off while flatness is measured"
+        )
+    return ModelError(f"{message}: {error}")
 
 
 def choose_slope_factor(n_positions: int, dtype: torch.dtype) -> int:
