@@ -124,7 +124,12 @@ def _locate_head(
     for name in chosen if wanted != "all" else ():  # of all, those that fail are left out already
         check_layer(model, run, name, len(batch), is_named=wanted is not None)
     if classifier is not None:
-        check_call(model, classifier, len(batch))
+        try:
+            check_call(model, classifier, len(batch))
+        except UnsupportedHeadError:
+            if wanted is None:
+                raise
+            classifier = None  # layers by name need none
     # Few positions show little of the noise: then each image is run under more of it.
     n_positions = min(call.n_positions for call in run.calls if call.name in chosen)
     n_times = 1 if n_positions >= 16 else 2
@@ -176,6 +181,7 @@ def _find_layers(
     name_of: dict[nn.Module, str] = {module: name for name, module in zip(names, modules, strict=True)}
     refused = dict(head.refused)
     seen = slice(1 if wanted is None else None)  # of the last convolution all inputs are the first image's
+    is_classifier_linear = True
 
     def refuse(name: str, error: UnsupportedHeadError) -> None:
         if wanted != "all":
@@ -183,15 +189,22 @@ def _find_layers(
         refused.setdefault(name, str(error))
 
     def check(layer: nn.Module, given: Tensor, output: Tensor) -> None:
-        name = name_of.get(layer, head.classifier_name)
+        nonlocal is_classifier_linear
         try:
-            check_own_output(name, layer, given[seen], output[seen])
+            check_own_output(name_of.get(layer, head.classifier_name), layer, given[seen], output[seen])
         except UnsupportedHeadError as error:
-            if layer is head.classifier:
-                raise
-            refuse(name, error)
+            if layer is head.classifier and wanted is None:
+                last = max(front.depth, key=lambda name: front.depth[name])
+                raise UnsupportedHeadError(f"{error}; {say_how_to_name(last)}", last) from error
+            is_classifier_linear &= layer is not head.classifier
+            if layer in name_of:
+                refuse(name_of[layer], error)
 
     tail = run_tail(model, modules, head.classifier, images, handles, perturb_activations, check)
+    left = [name for name in names if name not in refused]
+    if left and not is_classifier_linear:  # layers by name need none
+        without = dataclasses.replace(head, classifier_name="", classifier=None, refused=refused)
+        return _find_layers(model, without, left, front, images, handles, wanted)
     for name, module, calls in zip(names, modules, tail.calls, strict=True):
         rows = [len(call.output) for call in calls]
         if sum(rows) == len(images):  # in parts, which the batches to come may be too small for

@@ -153,9 +153,9 @@ def record_run(model: nn.Module, images: Tensor, handles: list[RemovableHandle])
                 raise _refuse_inference_mode(f"{name!r} ({type(module).__name__}) takes or gives")
 
         def mark_output(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
-            if not isinstance(output, Tensor):  # a subclass with a forward pass of its own
-                return output
             given = first_input(args, kwargs)
+            if not isinstance(output, Tensor) or not isinstance(given, Tensor):  # a forward pass of a subclass's own
+                return output
             # A copy has a node of its own in the graph, and lets what follows work in place on it.
             with torch.enable_grad():
                 marked = (output if output.requires_grad else output.detach().requires_grad_()).clone()
@@ -305,7 +305,9 @@ def _find_own_weights(layer: nn.Module) -> list[Tensor]:
 
 
 def _holds(module: nn.Module, weights: Sequence[Tensor]) -> bool:
-    return any(own is weight for own in module.parameters(recurse=False) for weight in weights)
+    own = list(module.parameters(recurse=False))
+    # Two parameters may have their values at one place.
+    return any(one is other or (one.data_ptr() == other.data_ptr() != 0) for one in own for other in weights)
 
 
 def is_close(given: Tensor, expected: Tensor, least_tolerance: float = 0.0) -> bool:

@@ -410,6 +410,68 @@ def test_a_convolution_that_adds_channels_to_its_input() -> None:
     assert {layer.layer for layer in measured.layers} == {"2", "6"}
 
 
+class Concatenating(nn.Conv2d):
+    """Takes a list of maps."""
+
+    def forward(self, maps: list[Tensor]) -> Tensor:  # type: ignore[override]
+        return super().forward(torch.cat(maps, 1))
+
+
+def test_a_convolution_that_takes_a_list() -> None:
+    def end(self: Two, x: Tensor) -> Tensor:
+        y = F.relu(self.c1(x))
+        return self.fc(F.relu(self.last([y, y])).mean((2, 3)))  # type: ignore[operator]
+
+    model, images = Two(end, last=Concatenating(8, 5, 3)).double(), make_images()
+    with pytest.raises(UnsupportedHeadError, match=r"a convolution that is no module.*layer='c1'"):
+        measure(model, images)
+    measured = measure(model, images, layer="c1").relative_gap_flatness
+    assert measured == pytest.approx(reference_by_gradients(model, images, "c1").gauss_newton_flatness, rel=1e-8)
+    with pytest.raises(UnsupportedHeadError, match="layer='last' does not run"):
+        measure(model, images, layer="last")
+
+
+def test_layers_of_a_network_whose_classifier_is_not_linear() -> None:
+    """The classifier is an nn.Linear that computes something else with its weight: its layers have no closed form."""
+    model, images, _ = make_case("cosine_classifier")
+    with pytest.raises(UnsupportedHeadError, match=r"does not compute W·h \+ b.*; layer='last' measures it") as caught:
+        measure(model, images)
+    assert caught.value.layer == "last"
+    measured = measure(model, images, layers="all")
+    assert measured.refused.keys() == {"head"}
+    for layer in measured.layers:
+        expected = reference_by_gradients(model, images, layer.layer).gauss_newton_flatness
+        assert layer.relative_flatness == pytest.approx(expected, rel=1e-8)
+        assert measure(model, images, layer=layer.layer).relative_gap_flatness == pytest.approx(expected, rel=1e-8)
+    with pytest.raises(UnsupportedHeadError, match=r"does not compute W·h \+ b.* is not covered$"):
+        measure(model, images, layer="head")
+
+
+def test_no_layer_computes_with_its_own_weight() -> None:
+    model, images, _ = make_case("cosine_classifier")
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Conv2d):
+            other = StandardisedConv2d(layer.in_channels, layer.out_channels, 3).double()  # type: ignore[arg-type]
+            model.set_submodule(name, other)
+    with pytest.raises(UnsupportedHeadError, match=r"no layer of this model can be measured: .*head.*W·h"):
+        measure(model, images, layers="all")
+
+
+def test_two_parameters_at_one_place_are_one_weight() -> None:
+    model = Two(lambda self, x: self.fc(self.features(x)), fc=nn.Linear(5, 5)).double()
+    model.c2 = nn.Conv2d(4, 5, 1).double()
+    model.other = nn.Linear(4, 5).double()
+    model.end = lambda self, x: self.fc(self.features(x) + self.other(x[:, :, 0, :4].mean(1)))  # type: ignore[operator]
+    images = make_images()
+    expected = measure(model, images, layer="c2").relative_gap_flatness
+    vector = nn.utils.parameters_to_vector(model.parameters())
+    nn.utils.vector_to_parameters(vector, model.parameters())  # one storage, each its own part of it
+    assert measure(model, images, layer="c2").relative_gap_flatness == pytest.approx(expected, rel=1e-12)
+    model.other.weight = nn.Parameter(model.c2.weight.data.view(5, 4))
+    with pytest.raises(UnsupportedHeadError, match=r"'c2' .* shares its weight with 'other'"):
+        measure(model, images, layer="c2")
+
+
 def test_the_layer_to_name_instead_is_a_convolution_of_maps() -> None:
     """Not the linear layer written as a convolution of what is pooled, which stands in the way."""
     torch.manual_seed(0)
